@@ -1,0 +1,58 @@
+"""Certificate requests. Of a request only the public key is believed; every name comes from attestation."""
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from hauberk.identity.template import PublicKey
+
+MAX_CSR_BYTES = 16 * 1024  # a request with a 4096-bit RSA key has under 2 kB
+_CURVES = (ec.SECP256R1, ec.SECP384R1)  # what every TLS stack of the data plane verifies
+_RSA_BITS = range(2048, 4097)  # shorter is weak, longer costs each handshake milliseconds
+_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+
+
+class InvalidCsrError(ValueError):
+    """A certificate request that no certificate is issued for; the message says why."""
+
+
+def build_csr(key: ec.EllipticCurvePrivateKey) -> str:
+    """A request for `key` that claims no name: the authority knows better who asks."""
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    return request.public_bytes(Encoding.PEM).decode()
+
+
+def read_public_key(csr_pem: str) -> PublicKey:
+    """The public key of a request whose sender holds the private one and whose strength suffices."""
+    request = _load(csr_pem)
+    if not isinstance(request.signature_hash_algorithm, _HASHES):
+        raise InvalidCsrError("the certificate request is not signed with SHA-256, SHA-384 or SHA-512")
+    key = _strong(request.public_key())
+    # Without this check, whoever has seen a public key could have a certificate made for it.
+    if not request.is_signature_valid:
+        raise InvalidCsrError("the certificate request's signature is wrong: it was not made with the key it asks for")
+    return key
+
+
+def _load(csr_pem: str) -> x509.CertificateSigningRequest:
+    encoded = csr_pem.encode(errors="replace")
+    if len(encoded) > MAX_CSR_BYTES:
+        raise InvalidCsrError(f"a certificate request has at most {MAX_CSR_BYTES} bytes")
+    try:
+        request = x509.load_pem_x509_csr(encoded)
+        request.public_key()
+    except (ValueError, InvalidSignature, UnsupportedAlgorithm) as exc:
+        raise InvalidCsrError("not a PEM certificate request with a known kind of key") from exc
+    return request
+
+
+def _strong(key: object) -> PublicKey:
+    match key:
+        case ec.EllipticCurvePublicKey(curve=curve) if isinstance(curve, _CURVES):
+            return key
+        case rsa.RSAPublicKey(key_size=bits) if bits in _RSA_BITS:
+            return key
+        case _:
+            raise InvalidCsrError("a key is ECDSA P-256 or P-384, or RSA of 2048 to 4096 bits")

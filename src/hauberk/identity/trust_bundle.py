@@ -1,0 +1,55 @@
+"""Trust bundles: whose signatures prove an identity of one trust domain."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+
+class InvalidTrustBundleError(ValueError):
+    """A trust bundle holds something that is not a signing certificate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustBundle:
+    """The signing certificates of one trust domain. Bundles of different domains are never merged.
+
+    An empty one is legal and means that every identity of the domain is invalid.
+    """
+
+    trust_domain: str
+    authorities: tuple[x509.Certificate, ...]
+
+    @classmethod
+    def parse(cls, trust_domain: str, pems: Sequence[str]) -> Self:
+        """The bundle in `pems`, of which each holds one certificate."""
+        try:
+            authorities = tuple(x509.load_pem_x509_certificate(pem.encode()) for pem in pems)
+        except ValueError as exc:
+            raise InvalidTrustBundleError("the trust bundle holds something that is not a PEM certificate") from exc
+        for authority in authorities:
+            _check_authority(authority)
+        return cls(trust_domain=trust_domain, authorities=authorities)
+
+    @property
+    def pems(self) -> tuple[str, ...]:
+        """Each signing certificate as PEM text."""
+        return tuple(to_pem(certificate) for certificate in self.authorities)
+
+
+def to_pem(certificate: x509.Certificate) -> str:
+    """`certificate` as PEM text with a line end."""
+    return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def _check_authority(certificate: x509.Certificate) -> None:
+    try:
+        extensions = certificate.extensions
+        constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = extensions.get_extension_for_class(x509.KeyUsage).value
+    except (ValueError, x509.ExtensionNotFound) as exc:
+        raise InvalidTrustBundleError("a trust bundle's certificate lacks basic constraints or key usage") from exc
+    if not (constraints.ca and usage.key_cert_sign):
+        raise InvalidTrustBundleError("a trust bundle's certificate may not sign certificates")
