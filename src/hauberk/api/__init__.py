@@ -1,0 +1,1 @@
+"""What users write: one module per kind, each with its types, defaults and checks."""

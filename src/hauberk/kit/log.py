@@ -1,0 +1,46 @@
+"""Structured logs: one JSON object a line, for files and for machines; or readable text for a person's terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+import structlog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from structlog.typing import FilteringBoundLogger, Processor
+
+
+def configure_logging(process: str, *, path: Path | None = None, level: int = logging.INFO, readable: bool = False) -> None:
+    """Every logger of this process writes to `path` (appending) or else to stderr; each line names `process`."""
+    # Unbuffered by line, so that the last line before a crash is in the file.
+    stream: TextIO = path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace") if path else sys.stderr
+    finish: list[Processor] = (
+        [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False), structlog.dev.ConsoleRenderer()]
+        if readable
+        else [
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            structlog.processors.format_exc_info,
+            structlog.processors.EventRenamer("message"),
+            structlog.processors.JSONRenderer(default=str),
+        ]
+    )
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, *finish],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(process=process)
+    # Libraries log through the standard library; their warnings belong into the same file.
+    logging.basicConfig(stream=stream, level=max(level, logging.WARNING), format="%(message)s", force=True)
+
+
+def logger(name: str) -> FilteringBoundLogger:
+    """A logger whose lines carry `name` as their room."""
+    bound: FilteringBoundLogger = structlog.get_logger(room=name)
+    return bound

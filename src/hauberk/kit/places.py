@@ -1,0 +1,151 @@
+"""Where a mesh keeps its files on this machine.
+
+Imported by every command of the CLI, so only cheap modules of the standard library are imported here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+STATE_VARIABLE = "HAUBERK_STATE_DIR"
+RUN_VARIABLE = "HAUBERK_RUN_DIR"
+LONGEST_SOCKET_PATH = 107  # bytes: sockaddr_un holds 108 with the final NUL
+_MESH_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+
+
+class PlaceUnusable(Exception):
+    """A directory of the mesh cannot be used; `hint` tells the operator what to do."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Every path of one mesh; made once per process, because it reads the environment."""
+
+    mesh: str = "default"
+    state: Path = field(init=False)
+    run: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not _MESH_NAME.fullmatch(self.mesh):
+            raise PlaceUnusable(
+                f"{self.mesh!r} is not a name for a mesh",
+                "use at most 40 lower-case letters, digits and '-', beginning and ending with a letter or digit",
+            )
+        object.__setattr__(self, "state", _state_parent() / self.mesh)
+        object.__setattr__(self, "run", _run_parent() / self.mesh)
+
+    @property
+    def api_socket(self) -> Path:
+        """Control plane, HTTP."""
+        return self.run / "api.sock"
+
+    @property
+    def xds_socket(self) -> Path:
+        """Control plane, gRPC."""
+        return self.run / "xds.sock"
+
+    @property
+    def agent_socket(self) -> Path:
+        """Agent, HTTP."""
+        return self.run / "agent.sock"
+
+    @property
+    def session_socket(self) -> Path:
+        """Agent, SEQPACKET: exec and dial."""
+        return self.run / "session.sock"
+
+    @property
+    def init_socket(self) -> Path:
+        """Launcher, SEQPACKET."""
+        return self.run / "init.sock"
+
+    def pod_run(self, uid: str) -> Path:
+        """The one directory that a pod's Envoy may see; short, because socket paths are limited."""
+        return self.run / "pods" / uid[:8]
+
+    @property
+    def objects(self) -> Path:
+        return self.state / "objects.db"
+
+    @property
+    def records(self) -> Path:
+        return self.state / "records.db"
+
+    @property
+    def authority(self) -> Path:
+        """Root and issuing keys of the certificate authority."""
+        return self.state / "ca"
+
+    @property
+    def agent_state(self) -> Path:
+        return self.state / "agent"
+
+    @property
+    def lock(self) -> Path:
+        return self.state / "lock"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    def process_log(self, name: str) -> Path:
+        """Log of `init`, `control-plane` or `agent`."""
+        return self.logs / f"{name}.log"
+
+    def pod_logs(self, namespace: str, pod: str, uid: str) -> Path:
+        """Directory of a pod's container logs and of proxy.log."""
+        return self.logs / "pods" / f"{namespace}_{pod}_{uid[:8]}"
+
+    def environment(self) -> dict[str, str]:
+        """Variables that make a child process, whatever user it believes to be, find the same places."""
+        return {STATE_VARIABLE: str(self.state.parent), RUN_VARIABLE: str(self.run.parent)}
+
+    def create(self) -> None:
+        """The state and run directories exist, belong to this user and are closed to others."""
+        longest = self.pod_run("0" * 8) / "admin.sock"
+        if len(os.fsencode(longest)) > LONGEST_SOCKET_PATH:
+            raise PlaceUnusable(f"{self.run} is too long a path for Unix sockets", f"set {RUN_VARIABLE} to a shorter path")
+        _create_private(self.state, STATE_VARIABLE)
+        _create_private(self.run, RUN_VARIABLE)
+
+
+def _state_parent() -> Path:
+    if given := os.environ.get(STATE_VARIABLE):
+        return Path(given).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/hauberk")
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "hauberk"
+
+
+def _run_parent() -> Path:
+    if given := os.environ.get(RUN_VARIABLE):
+        return Path(given).absolute()
+    if os.geteuid() == 0:
+        return Path("/run/hauberk")
+    # Not every login has a runtime directory (su, cron, CI); the name in /tmp carries the uid, and create() checks its owner.
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/hauberk-{os.getuid()}") / "hauberk"  # noqa: S108 - owner is checked
+
+
+def _create_private(path: Path, variable: str) -> None:
+    try:
+        parent = path.parent
+        parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The parent is closed too: in /tmp anybody could otherwise rename our directory and put another in its place.
+        for directory in (parent, path):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+        if found.st_uid != os.geteuid() or path.is_symlink():
+            raise PlaceUnusable(f"{path} belongs to another user", f"remove it, or set {variable} to a directory of your own")
+        path.chmod(0o700)
+    except OSError as error:
+        raise PlaceUnusable(
+            f"cannot create {path}: {error.strerror or error}", f"set {variable} to a directory that this user can write"
+        ) from error
