@@ -1,0 +1,1 @@
+"""The certificate authority: keeps the root and issuing keys, attests, signs."""

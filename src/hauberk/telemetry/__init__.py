@@ -1,0 +1,1 @@
+"""What the mesh reports: typed records and the store that keeps them."""
