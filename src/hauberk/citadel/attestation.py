@@ -7,7 +7,7 @@ from hauberk.api.pod import Pod
 _FINISHED = ("Succeeded", "Failed")
 
 
-class AttestationRefusedError(PermissionError):
+class AttestationRefused(PermissionError):
     """No certificate is issued for this claim; the message says why."""
 
 
@@ -26,13 +26,13 @@ def attest(claim: PodClaim, pod: Pod | None) -> Pod:
     """The pod that `claim` is about, if the store's `pod` of that name bears every word of it out."""
     what = f"pod {claim.namespace}/{claim.name}"
     if pod is None or (pod.metadata.namespace, pod.metadata.name) != (claim.namespace, claim.name):
-        raise AttestationRefusedError(f"there is no {what}")
+        raise AttestationRefused(f"there is no {what}")
     if not claim.uid or pod.metadata.uid != claim.uid:
-        raise AttestationRefusedError(f"{what} is another one by now: its uid is not {claim.uid!r}")
+        raise AttestationRefused(f"{what} is another one by now: its uid is not {claim.uid!r}")
     if not claim.node or pod.spec.node_name != claim.node:
-        raise AttestationRefusedError(f"{what} does not run on node {claim.node!r}")
+        raise AttestationRefused(f"{what} does not run on node {claim.node!r}")
     if claim.service_account is not None and claim.service_account != pod.spec.service_account_name:
-        raise AttestationRefusedError(f"{what} does not run as service account {claim.service_account!r}")
+        raise AttestationRefused(f"{what} does not run as service account {claim.service_account!r}")
     if pod.status is not None and pod.status.phase in _FINISHED:
-        raise AttestationRefusedError(f"{what} has ended")
+        raise AttestationRefused(f"{what} has ended")
     return pod

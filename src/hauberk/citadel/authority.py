@@ -8,24 +8,24 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-import structlog
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hauberk.api.pod import Pod
-from hauberk.citadel.key_store import Authority, KeyStore, KeyUnreadableError
+from hauberk.citadel.key_store import Authority, KeyStore, KeyUnreadable
 from hauberk.citadel.settings import CitadelSettings
 from hauberk.identity.csr import read_public_key
 from hauberk.identity.spiffe_id import SpiffeId, workload_id
 from hauberk.identity.template import SERIAL_BITS, build_issuing, build_leaf, build_root
 from hauberk.identity.trust_bundle import TrustBundle, to_pem
+from hauberk.kit.log import logger
 
 ROOT = "root"
 ISSUING = "issuing"
 
-_log = structlog.get_logger("citadel")
+_log = logger("citadel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class Citadel:
     async def issue(self, csr_pem: str, pod: Pod, now: datetime, *, lifetime: timedelta | None = None) -> IssuedCertificate:
         """A certificate for the service account of `pod`, which has been attested; of the request only the key is believed.
 
-        Raises InvalidCsrError for a request that none is issued for. `lifetime` overrides the settings'.
+        Raises InvalidCsr for a request that none is issued for. `lifetime` overrides the settings'.
         """
         public_key = read_public_key(csr_pem)
         spiffe_id = workload_id(self.trust_domain, pod.metadata.namespace, pod.spec.service_account_name)
@@ -168,15 +168,15 @@ def _signed_by(issuing: Authority, root: Authority) -> bool:
 def _refuse_orphan(directory: Path, issuing: Authority | None) -> None:
     if issuing is not None:
         remedy = "restore it from a backup, or remove the directory to begin with a new authority (every identity changes)"
-        raise KeyUnreadableError(directory / f"{ROOT}.pem", "it is missing, yet an issuing key is there", remedy)
+        raise KeyUnreadable(directory / f"{ROOT}.pem", "it is missing, yet an issuing key is there", remedy)
 
 
 def _check_root(directory: Path, root: Authority, trust_domain: str, now: datetime) -> None:
     path = directory / f"{ROOT}.pem"
     remedy = "remove the directory to begin with a new authority (every identity changes)"
     if root.certificate.not_valid_after_utc <= now:
-        raise KeyUnreadableError(path, "the root has expired", remedy)
+        raise KeyUnreadable(path, "the root has expired", remedy)
     names = root.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     made_for = names.get_values_for_type(x509.UniformResourceIdentifier)
     if made_for != [str(SpiffeId(trust_domain))]:
-        raise KeyUnreadableError(path, f"it was made for {', '.join(made_for)}, not for trust domain {trust_domain}", remedy)
+        raise KeyUnreadable(path, f"it was made for {', '.join(made_for)}, not for trust domain {trust_domain}", remedy)

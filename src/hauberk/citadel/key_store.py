@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 _TEMPORARY = ".new-"
 
 
-class KeyUnreadableError(RuntimeError):
+class KeyUnreadable(RuntimeError):
     """A file of the authority exists and cannot be used."""
 
     def __init__(self, path: Path, reason: str, remedy: str) -> None:
@@ -52,9 +52,9 @@ class KeyStore:
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise KeyUnreadableError(path, exc.strerror or "it cannot be read", "make it readable for the mesh's user") from exc
+            raise KeyUnreadable(path, exc.strerror or "it cannot be read", "make it readable for the mesh's user") from exc
         if path.stat().st_mode & 0o077:
-            raise KeyUnreadableError(path, "others may read it", f"run `chmod 600 {path}`, and replace the key if they may have")
+            raise KeyUnreadable(path, "others may read it", f"run `chmod 600 {path}`, and replace the key if they may have")
         return _parse(path, content)
 
     def write(self, name: str, authority: Authority) -> None:
@@ -96,7 +96,7 @@ def _parse(path: Path, content: bytes) -> Authority:
         key = load_pem_private_key(content[content.rindex(b"-----BEGIN PRIVATE KEY") :], password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # Without its cause: a parser's message could quote what it could not parse.
-        raise KeyUnreadableError(path, "it is damaged", remedy) from None
+        raise KeyUnreadable(path, "it is damaged", remedy) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
-        raise KeyUnreadableError(path, "its key does not belong to its certificate", remedy)
+        raise KeyUnreadable(path, "its key does not belong to its certificate", remedy)
     return Authority(certificate=certificate, key=key)

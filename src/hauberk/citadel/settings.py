@@ -11,7 +11,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
-class InvalidLifetimeError(ValueError):
+class InvalidLifetime(ValueError):
     """A setting is not a length of time that a certificate can live."""
 
     def __init__(self, source: str, text: str) -> None:
@@ -31,7 +31,7 @@ class CitadelSettings:
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> CitadelSettings:
-    """The settings with what the environment overrides; raises InvalidLifetimeError for what cannot be understood."""
+    """The settings with what the environment overrides; raises InvalidLifetime for what cannot be understood."""
     text = (os.environ if environment is None else environment).get(LIFETIME_VARIABLE, "")
     return CitadelSettings(certificate_lifetime=parse_lifetime(text, LIFETIME_VARIABLE)) if text else CitadelSettings()
 
@@ -40,12 +40,12 @@ def parse_lifetime(text: str, source: str) -> timedelta:
     """`text` such as `24h` or `1h30m` as a length of time; `source` names the setting in the error."""
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise InvalidLifetimeError(source, text)
+        raise InvalidLifetime(source, text)
     try:
         lifetime = timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
     except OverflowError as exc:
-        raise InvalidLifetimeError(source, text) from exc
+        raise InvalidLifetime(source, text) from exc
     # Certificates know whole seconds: anything shorter could be over when it is signed.
     if lifetime < timedelta(seconds=1):
-        raise InvalidLifetimeError(source, text)
+        raise InvalidLifetime(source, text)
     return lifetime

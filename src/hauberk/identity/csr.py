@@ -14,7 +14,7 @@ _RSA_BITS = range(2048, 4097)  # shorter is weak, longer costs each handshake mi
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
-class InvalidCsrError(ValueError):
+class InvalidCsr(ValueError):
     """A certificate request that no certificate is issued for; the message says why."""
 
 
@@ -28,23 +28,23 @@ def read_public_key(csr_pem: str) -> PublicKey:
     """The public key of a request whose sender holds the private one and whose strength suffices."""
     request = _load(csr_pem)
     if not isinstance(request.signature_hash_algorithm, _HASHES):
-        raise InvalidCsrError("the certificate request is not signed with SHA-256, SHA-384 or SHA-512")
+        raise InvalidCsr("the certificate request is not signed with SHA-256, SHA-384 or SHA-512")
     key = _strong(request.public_key())
     # Without this check, whoever has seen a public key could have a certificate made for it.
     if not request.is_signature_valid:
-        raise InvalidCsrError("the certificate request's signature is wrong: it was not made with the key it asks for")
+        raise InvalidCsr("the certificate request's signature is wrong: it was not made with the key it asks for")
     return key
 
 
 def _load(csr_pem: str) -> x509.CertificateSigningRequest:
     encoded = csr_pem.encode(errors="replace")
     if len(encoded) > MAX_CSR_BYTES:
-        raise InvalidCsrError(f"a certificate request has at most {MAX_CSR_BYTES} bytes")
+        raise InvalidCsr(f"a certificate request has at most {MAX_CSR_BYTES} bytes")
     try:
         request = x509.load_pem_x509_csr(encoded)
         request.public_key()
     except (ValueError, InvalidSignature, UnsupportedAlgorithm) as exc:
-        raise InvalidCsrError("not a PEM certificate request with a known kind of key") from exc
+        raise InvalidCsr("not a PEM certificate request with a known kind of key") from exc
     return request
 
 
@@ -55,4 +55,4 @@ def _strong(key: object) -> PublicKey:
         case rsa.RSAPublicKey(key_size=bits) if bits in _RSA_BITS:
             return key
         case _:
-            raise InvalidCsrError("a key is ECDSA P-256 or P-384, or RSA of 2048 to 4096 bits")
+            raise InvalidCsr("a key is ECDSA P-256 or P-384, or RSA of 2048 to 4096 bits")

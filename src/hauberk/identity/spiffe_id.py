@@ -11,7 +11,7 @@ _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_")
 _SEGMENT = _LOWER | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-class InvalidSpiffeIdError(ValueError):
+class InvalidSpiffeId(ValueError):
     """A text is not a SPIFFE ID; the message says which rule it breaks."""
 
 
@@ -27,7 +27,7 @@ class SpiffeId:
         _check_path(self.path)
         # Both parts are ASCII by now, so characters are bytes.
         if len(str(self)) > MAX_ID_BYTES:
-            raise InvalidSpiffeIdError(f"a SPIFFE ID has at most {MAX_ID_BYTES} bytes")
+            raise InvalidSpiffeId(f"a SPIFFE ID has at most {MAX_ID_BYTES} bytes")
 
     def __str__(self) -> str:
         return f"{SCHEME}://{self.trust_domain}{self.path}"
@@ -37,10 +37,10 @@ class SpiffeId:
         """The SPIFFE ID that `text` is; no part is repaired, decoded or normalized, except the scheme's case."""
         scheme, separator, rest = text.partition("://")
         if not separator or scheme.lower() != SCHEME:
-            raise InvalidSpiffeIdError(f"{text[:80]!r} does not begin with {SCHEME}://")
+            raise InvalidSpiffeId(f"{text[:80]!r} does not begin with {SCHEME}://")
         for mark, part in (("?", "query"), ("#", "fragment")):
             if mark in rest:
-                raise InvalidSpiffeIdError(f"a SPIFFE ID has no {part}")
+                raise InvalidSpiffeId(f"a SPIFFE ID has no {part}")
         authority, slash, path = rest.partition("/")
         return cls(authority, slash + path)
 
@@ -66,15 +66,15 @@ def service_account_of(spiffe_id: SpiffeId) -> tuple[str, str] | None:
 
 def _check_trust_domain(name: str) -> None:
     if not name:
-        raise InvalidSpiffeIdError("a SPIFFE ID needs a trust domain")
+        raise InvalidSpiffeId("a SPIFFE ID needs a trust domain")
     if "@" in name:
-        raise InvalidSpiffeIdError("a SPIFFE ID has no user information")
+        raise InvalidSpiffeId("a SPIFFE ID has no user information")
     if ":" in name:
-        raise InvalidSpiffeIdError("a SPIFFE ID has no port")
+        raise InvalidSpiffeId("a SPIFFE ID has no port")
     if not _LOWER.issuperset(name):
-        raise InvalidSpiffeIdError(f"trust domain {name[:80]!r} may hold only a-z, 0-9, '.', '-' and '_'")
+        raise InvalidSpiffeId(f"trust domain {name[:80]!r} may hold only a-z, 0-9, '.', '-' and '_'")
     if len(name) > MAX_TRUST_DOMAIN_BYTES:
-        raise InvalidSpiffeIdError(f"a trust domain has at most {MAX_TRUST_DOMAIN_BYTES} bytes")
+        raise InvalidSpiffeId(f"a trust domain has at most {MAX_TRUST_DOMAIN_BYTES} bytes")
 
 
 def _check_path(path: str) -> None:
@@ -82,9 +82,9 @@ def _check_path(path: str) -> None:
         return
     first, *segments = path.split("/")
     if first:
-        raise InvalidSpiffeIdError("a path begins with '/'")
+        raise InvalidSpiffeId("a path begins with '/'")
     for segment in segments:
         if segment in ("", ".", ".."):
-            raise InvalidSpiffeIdError(f"path {path[:80]!r} has an empty, '.' or '..' segment")
+            raise InvalidSpiffeId(f"path {path[:80]!r} has an empty, '.' or '..' segment")
         if not _SEGMENT.issuperset(segment):
-            raise InvalidSpiffeIdError(f"path segment {segment[:80]!r} may hold only letters, digits, '.', '-' and '_'")
+            raise InvalidSpiffeId(f"path segment {segment[:80]!r} may hold only letters, digits, '.', '-' and '_'")

@@ -8,10 +8,10 @@ from typing import Self
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from hauberk.identity.spiffe_id import InvalidSpiffeIdError, SpiffeId
+from hauberk.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 
 
-class InvalidSvidError(ValueError):
+class InvalidSvid(ValueError):
     """A certificate may not be used as an X509-SVID; the message says which rule it breaks."""
 
 
@@ -28,9 +28,9 @@ class X509Svid:
         try:
             chain = tuple(x509.load_pem_x509_certificate(pem.encode()) for pem in chain_pem)
         except ValueError as exc:
-            raise InvalidSvidError("the chain holds something that is not a PEM certificate") from exc
+            raise InvalidSvid("the chain holds something that is not a PEM certificate") from exc
         if not chain:
-            raise InvalidSvidError("the chain is empty")
+            raise InvalidSvid("the chain is empty")
         return cls(spiffe_id=leaf_spiffe_id(chain[0]), chain=chain)
 
     @property
@@ -64,10 +64,10 @@ def leaf_spiffe_id(leaf: x509.Certificate) -> SpiffeId:
     try:
         extensions = leaf.extensions
     except ValueError as exc:
-        raise InvalidSvidError("the certificate's extensions cannot be read") from exc
+        raise InvalidSvid("the certificate's extensions cannot be read") from exc
     spiffe_id = _single_uri(extensions)
     if not spiffe_id.is_workload:
-        raise InvalidSvidError("a leaf names a workload, not the trust domain")
+        raise InvalidSvid("a leaf names a workload, not the trust domain")
     _check_not_authority(extensions)
     _check_key_usage(extensions)
     _check_extended_key_usage(extensions)
@@ -78,14 +78,14 @@ def _single_uri(extensions: x509.Extensions) -> SpiffeId:
     try:
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound as exc:
-        raise InvalidSvidError("the certificate has no subject alternative name") from exc
+        raise InvalidSvid("the certificate has no subject alternative name") from exc
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     if len(uris) != 1:
-        raise InvalidSvidError(f"an SVID has exactly one URI name, this one has {len(uris)}")
+        raise InvalidSvid(f"an SVID has exactly one URI name, this one has {len(uris)}")
     try:
         return SpiffeId.parse(uris[0])
-    except InvalidSpiffeIdError as exc:
-        raise InvalidSvidError(f"its URI name is not a SPIFFE ID: {exc}") from exc
+    except InvalidSpiffeId as exc:
+        raise InvalidSvid(f"its URI name is not a SPIFFE ID: {exc}") from exc
 
 
 def _check_not_authority(extensions: x509.Extensions) -> None:
@@ -94,21 +94,21 @@ def _check_not_authority(extensions: x509.Extensions) -> None:
     except x509.ExtensionNotFound:
         return  # absent means "not an authority" (RFC 5280, 4.2.1.9)
     if constraints.ca:
-        raise InvalidSvidError("a signing certificate may not be used to authenticate")
+        raise InvalidSvid("a signing certificate may not be used to authenticate")
 
 
 def _check_key_usage(extensions: x509.Extensions) -> None:
     try:
         extension = extensions.get_extension_for_class(x509.KeyUsage)
     except x509.ExtensionNotFound as exc:
-        raise InvalidSvidError("an SVID has a key usage") from exc
+        raise InvalidSvid("an SVID has a key usage") from exc
     usage = extension.value
     if not extension.critical:
-        raise InvalidSvidError("an SVID's key usage is critical")
+        raise InvalidSvid("an SVID's key usage is critical")
     if not usage.digital_signature:
-        raise InvalidSvidError("a leaf's key usage includes digitalSignature")
+        raise InvalidSvid("a leaf's key usage includes digitalSignature")
     if usage.key_cert_sign or usage.crl_sign:
-        raise InvalidSvidError("a leaf's key usage includes neither keyCertSign nor cRLSign")
+        raise InvalidSvid("a leaf's key usage includes neither keyCertSign nor cRLSign")
 
 
 def _check_extended_key_usage(extensions: x509.Extensions) -> None:
@@ -117,4 +117,4 @@ def _check_extended_key_usage(extensions: x509.Extensions) -> None:
     except x509.ExtensionNotFound:
         return
     if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH} <= purposes:
-        raise InvalidSvidError("an extended key usage names both serverAuth and clientAuth")
+        raise InvalidSvid("an extended key usage names both serverAuth and clientAuth")

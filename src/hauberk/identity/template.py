@@ -16,7 +16,7 @@ BACKDATE = timedelta(minutes=1)  # machines' clocks differ; a certificate must b
 _ORGANIZATION = "Hauberk"
 
 
-class InvalidTemplateError(ValueError):
+class InvalidTemplate(ValueError):
     """The asked-for certificate could not be a valid one."""
 
 
@@ -42,7 +42,7 @@ def build_leaf(
 ) -> x509.CertificateBuilder:
     """The certificate of one workload, valid both as a server's and as a client's."""
     if not spiffe_id.is_workload:
-        raise InvalidTemplateError("a leaf names a workload, not the trust domain")
+        raise InvalidTemplate("a leaf names a workload, not the trust domain")
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, _ORGANIZATION)])
     builder = _builder(subject=subject, issuer=issuer.subject, public_key=public_key, serial=serial)
     purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
@@ -68,7 +68,7 @@ def backdate(lifetime: timedelta) -> timedelta:
 
 def _builder(*, subject: x509.Name, issuer: x509.Name, public_key: PublicKey, serial: int) -> x509.CertificateBuilder:
     if not 0 < serial < 1 << SERIAL_BITS:
-        raise InvalidTemplateError(f"a serial number is positive and has at most {SERIAL_BITS} bits")
+        raise InvalidTemplate(f"a serial number is positive and has at most {SERIAL_BITS} bits")
     return x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public_key).serial_number(serial)
 
 
@@ -80,7 +80,7 @@ def _valid_within(
     end = min(now + lifetime, issuer.not_valid_after_utc)
     # Certificates know whole seconds only, and begin and end are cut off, not rounded.
     if int(end.timestamp()) <= int(now.timestamp()):
-        raise InvalidTemplateError("its life would be over before it begins: too short, or the issuer's certificate has expired")
+        raise InvalidTemplate("its life would be over before it begins: too short, or the issuer's certificate has expired")
     return builder.not_valid_before(begin).not_valid_after(end)
 
 

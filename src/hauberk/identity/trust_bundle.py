@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 
-class InvalidTrustBundleError(ValueError):
+class InvalidTrustBundle(ValueError):
     """A trust bundle holds something that is not a signing certificate."""
 
 
@@ -28,7 +28,7 @@ class TrustBundle:
         try:
             authorities = tuple(x509.load_pem_x509_certificate(pem.encode()) for pem in pems)
         except ValueError as exc:
-            raise InvalidTrustBundleError("the trust bundle holds something that is not a PEM certificate") from exc
+            raise InvalidTrustBundle("the trust bundle holds something that is not a PEM certificate") from exc
         for authority in authorities:
             _check_authority(authority)
         return cls(trust_domain=trust_domain, authorities=authorities)
@@ -50,6 +50,6 @@ def _check_authority(certificate: x509.Certificate) -> None:
         constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = extensions.get_extension_for_class(x509.KeyUsage).value
     except (ValueError, x509.ExtensionNotFound) as exc:
-        raise InvalidTrustBundleError("a trust bundle's certificate lacks basic constraints or key usage") from exc
+        raise InvalidTrustBundle("a trust bundle's certificate lacks basic constraints or key usage") from exc
     if not (constraints.ca and usage.key_cert_sign):
-        raise InvalidTrustBundleError("a trust bundle's certificate may not sign certificates")
+        raise InvalidTrustBundle("a trust bundle's certificate may not sign certificates")
