@@ -31,6 +31,8 @@ CREATE INDEX records_request ON records(request) WHERE request IS NOT NULL;
 _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-8000", "journal_size_limit=16777216", "temp_store=MEMORY")
 _INSERT = "INSERT INTO records(id, time, source, destination, denied, request, line) VALUES(?,?,?,?,?,?,?)"
 _INSERT_PARTY = "INSERT INTO parties(id, identity, pod, namespace, address, service, port) VALUES(?,?,?,?,?,?,?)"
+_SOURCE = "source IN (SELECT value FROM json_each(?))"
+_DESTINATION = "destination IN (SELECT value FROM json_each(?))"
 _PRUNE_SHARE = 50  # records are forgotten in steps of a fiftieth, so that forgetting is rare and never long
 
 
@@ -128,10 +130,8 @@ class RecordStore:
         conditions, values = self._conditions(query)
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         # The inner query is answered by an index alone; lines are read only of what it chose.
-        statement = (
-            "SELECT id, source, destination, line FROM records WHERE id IN "
-            f"(SELECT id FROM records {where} ORDER BY time DESC LIMIT ?) ORDER BY time, id"
-        )
+        chosen = f"SELECT id FROM records {where} ORDER BY time DESC LIMIT ?"  # noqa: S608 - conditions are this module's texts
+        statement = f"SELECT id, source, destination, line FROM records WHERE id IN ({chosen}) ORDER BY time, id"  # noqa: S608 - likewise
         found = self._connection.execute(statement, (*values, query.limit))
         return [Kept(number, self._party(source), self._party(destination), line) for number, source, destination, line in found]
 
@@ -169,9 +169,9 @@ class RecordStore:
     def _conditions(self, query: RecordQuery) -> tuple[list[str], list[object]]:
         conditions: list[str] = []
         values: list[object] = []
-        for column, name in (("source", query.source), ("destination", query.destination)):
+        for condition, name in ((_SOURCE, query.source), (_DESTINATION, query.destination)):
             if name is not None:
-                conditions.append(f"{column} IN (SELECT value FROM json_each(?))")
+                conditions.append(condition)
                 values.append(json.dumps([number for party, number in self._parties.items() if party_matches(party, name)]))
         if query.since is not None:
             conditions.append("time >= ?")
@@ -185,11 +185,10 @@ class RecordStore:
 
     def _prune(self) -> None:
         limits = self._limits
-        spare = max(1, limits.records // _PRUNE_SHARE)
-        if self.count > limits.records:
-            self._forget(self._next - limits.records - 1 + spare)
+        if self.count > limits.records + limits.records // _PRUNE_SHARE:
+            self._forget(self._next - 1 - limits.records)
         elif self.disk_bytes() > limits.disk_bytes:
-            self._forget(self._first + max(1, self.count // _PRUNE_SHARE) - 1)
+            self._forget(self._first + self.count // _PRUNE_SHARE)
 
     def _forget(self, last: int) -> None:
         last = min(last, self._next - 1)
@@ -233,9 +232,9 @@ def _short_names(party: Party) -> set[tuple[str, str]]:
     service, _, rest = party.service.partition(".")
     if service:
         names.add((service, rest.partition(".")[0]))
-    match party.identity.split("/"):
-        case [*_, "ns", namespace, "sa", account]:
-            names.add((account, namespace))
+    identity = party.identity.split("/")
+    if identity[-4::2] == ["ns", "sa"]:
+        names.add((identity[-1], identity[-3]))
     return names
 
 
@@ -243,14 +242,18 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, check_same_thread=False)
     try:
         path.chmod(0o600)
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-            connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={_SCHEMA_VERSION};COMMIT;")
-        elif version != _SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"{path} is of version {version}")
+        _prepare(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={_SCHEMA_VERSION};COMMIT;")
+    elif version != _SCHEMA_VERSION:
+        raise sqlite3.DatabaseError(f"the records are of version {version}")
