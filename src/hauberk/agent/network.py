@@ -15,7 +15,7 @@ from pyroute2 import IPRoute  # type: ignore[import-untyped]  # it ships no type
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]  # it ships no types
 
 from hauberk.agent.ipam import GATEWAY_4, GATEWAY_6, POD_RANGE_4, POD_RANGE_6, PodAddresses
-from hauberk.agent.namespace import run_in_network
+from hauberk.linux.netns import in_network_async
 
 BRIDGE: Final = "hauberk0"
 # What programs find elsewhere; segments larger than this pass a veth pair whole anyway.
@@ -44,22 +44,22 @@ class PodNetwork:
 
     async def install_node(self) -> None:
         """The node's namespace has its bridge, its addresses and its sysctls."""
-        await run_in_network(self._node, lambda: _install_node(self.has_ipv6), "node-network")
+        await in_network_async(self._node, lambda: _install_node(self.has_ipv6))
 
     async def attach(self, uid: str, pod: int, addresses: PodAddresses) -> None:
         """The pod's namespace (an open descriptor) is connected, its addresses answer at once."""
-        await run_in_network(pod, lambda: _prepare_pod(self.has_ipv6), "pod-network")
-        await run_in_network(self._node, lambda: _connect(interface_name(uid), pod, addresses), "node-network")
-        await run_in_network(pod, lambda: _configure_pod(addresses, self.has_ipv6), "pod-network")
+        await in_network_async(pod, lambda: _prepare_pod(self.has_ipv6))
+        await in_network_async(self._node, lambda: _connect(interface_name(uid), pod, addresses))
+        await in_network_async(pod, lambda: _configure_pod(addresses, self.has_ipv6))
 
     async def detach(self, uid: str) -> None:
         """The pod's pair of interfaces is gone."""
-        await run_in_network(self._node, lambda: _disconnect(interface_name(uid)), "node-network")
+        await in_network_async(self._node, lambda: _disconnect(interface_name(uid)))
 
     async def keep_only(self, uids: set[str]) -> None:
         """Pairs of interfaces of all pods but these are gone."""
         names = {interface_name(uid) for uid in uids}
-        await run_in_network(self._node, lambda: _disconnect_others(names), "node-network")
+        await in_network_async(self._node, lambda: _disconnect_others(names))
 
 
 def interface_name(uid: str) -> str:
