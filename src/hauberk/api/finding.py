@@ -1,0 +1,30 @@
+"""A mistake inside one object, before it is known in which file and line the object stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Location = tuple[str | int, ...]  # ("spec", "rules", 0, "from"): names and list indexes from the object's root
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a kind's `check` says; `code` decides severity and remedy unless `remedy` says something more precise."""
+
+    code: str
+    at: Location
+    message: str
+    remedy: str | None = None
+
+
+def path_text(at: Location) -> str:
+    """The location as users read it: spec.rules[0].from, metadata.labels['app.kubernetes.io/name']."""
+    text = ""
+    for step in at:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif "." in step or "/" in step or not step:
+            text += f"['{step}']"
+        else:
+            text += f".{step}" if text else step
+    return text

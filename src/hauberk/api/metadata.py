@@ -1,0 +1,74 @@
+"""What every object has: a name, a namespace, labels, and what the store writes beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+from hauberk.api.model import ApiModel, Bool, Int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectKey:
+    """What tells one object from every other; `namespace` is empty for kinds of the whole mesh."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
+
+
+class OwnerReference(ApiModel):
+    """The object on whose behalf this one exists, and with which it goes."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: Bool | None = None
+    block_owner_deletion: Bool | None = None
+
+
+class Metadata(ApiModel):
+    """Metadata of an object; `uid` to `owner_references` are the store's to write."""
+
+    HARMLESS: ClassVar[frozenset[str]] = frozenset({"managedFields", "selfLink", "deletionGracePeriodSeconds"})
+    IGNORED: ClassVar[frozenset[str]] = frozenset({"finalizers"})
+    UNSUPPORTED: ClassVar[frozenset[str]] = frozenset({"generateName"})
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+    resource_version: str = ""
+    generation: Int = 0
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    owner_references: tuple[OwnerReference, ...] = ()
+
+
+class TemplateMetadata(ApiModel):
+    """Metadata that a pod made from a template receives; the pod's name is made by its controller."""
+
+    HARMLESS: ClassVar[frozenset[str]] = frozenset({"name", "namespace", "creationTimestamp"})
+    IGNORED: ClassVar[frozenset[str]] = frozenset({"finalizers"})
+
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+
+
+class ApiObject(ApiModel):
+    """Base of every kind."""
+
+    api_version: str
+    kind: str
+    metadata: Metadata
+
+    @property
+    def key(self) -> ObjectKey:
+        return ObjectKey(self.kind, self.metadata.namespace, self.metadata.name)
