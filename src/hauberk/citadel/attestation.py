@@ -33,6 +33,6 @@ def attest(claim: PodClaim, pod: Pod | None) -> Pod:
         raise AttestationRefused(f"{what} does not run on node {claim.node!r}")
     if claim.service_account is not None and claim.service_account != pod.spec.service_account_name:
         raise AttestationRefused(f"{what} does not run as service account {claim.service_account!r}")
-    if pod.status is not None and pod.status.phase in _FINISHED:
+    if pod.status.phase in _FINISHED:
         raise AttestationRefused(f"{what} has ended")
     return pod
