@@ -1,0 +1,56 @@
+"""What a workload's own sidecar has to guard: its ports, their protocols and modes, and the policies that select it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.api.metadata import ObjectKey
+from hauberk.api.peer_authentication import MtlsMode
+from hauberk.mesh.peer_authentication import Modes
+from hauberk.mesh.protocol import Protocol
+from hauberk.mesh.service import MeshService
+from hauberk.mesh.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class InboundPort:
+    """A port of the workload that a service (or a port-level mode) names."""
+
+    number: int
+    protocol: Protocol
+    mode: MtlsMode
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """The inbound side of one workload. `policies` is the same tuple for all workloads that the same policies select.
+
+    `mode` is that of ports which nothing names; `origins` are the objects that decided about ports and modes.
+    """
+
+    workload: ObjectKey
+    addresses: tuple[str, ...]
+    ports: tuple[InboundPort, ...]
+    mode: MtlsMode
+    policies: tuple[AuthorizationPolicy, ...]
+    origins: tuple[str, ...]
+
+
+def build_inbound(workload: Workload, modes: Modes, policies: tuple[AuthorizationPolicy, ...], *services: MeshService) -> Inbound:
+    """The inbound side of `workload`, which `services` (the oldest first) select; of two that name one port the older decides."""
+    protocols: dict[int, Protocol] = {}
+    for service in services:
+        for port in service.ports:
+            if (number := port.number_on(workload)) is not None:
+                protocols.setdefault(number, port.protocol)
+    for number, _ in modes.ports:
+        protocols.setdefault(number, Protocol.SNIFFED)
+    return Inbound(
+        workload=workload.key,
+        addresses=workload.addresses,
+        ports=tuple(InboundPort(number, protocol, modes.of(number)) for number, protocol in sorted(protocols.items())),
+        mode=modes.default,
+        policies=policies,
+        origins=(*modes.origins, *(str(service.key) for service in services)),
+    )

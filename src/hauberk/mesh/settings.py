@@ -1,0 +1,19 @@
+"""What the mesh's operator decides outside of objects and every proxy's configuration depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshSettings:
+    """Settings of the control plane that reach the proxies.
+
+    `certificate_life` bounds how long a connection may live: a peer that proved its identity with a certificate must not be
+    believed longer than the certificate is valid.
+    """
+
+    root_namespace: str = "istio-system"
+    cluster_domain: str = "cluster.local"
+    certificate_life: timedelta = timedelta(hours=24)
