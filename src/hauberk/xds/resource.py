@@ -18,7 +18,7 @@ SCOPED_ROUTES: Final = PREFIX + "envoy.config.route.v3.ScopedRouteConfiguration"
 SECRET: Final = PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Resource:
     """A named resource; `encoded` is the bytes of `envoy.service.discovery.v3.Resource`, `version` the digest of its body.
 
