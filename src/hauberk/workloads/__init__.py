@@ -1,0 +1,1 @@
+"""What keeps pods as their owners declare them."""
