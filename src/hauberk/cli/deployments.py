@@ -11,11 +11,10 @@ from hauberk.cli import completion_names, connection, kinds, progress, views
 from hauberk.cli.connection import MERGE_PATCH, Mesh
 from hauberk.cli.failure import Exit, Failure
 from hauberk.cli.invocation import talk
-from hauberk.cli.options import namespace_option, wait_option
+from hauberk.cli.options import WaitSpan, namespace_option, wait_option
 from hauberk.cli.verbs import Entry, VerbGroup, verb
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # kubectl's own annotation, so that both tools see each other's restarts
-_PATIENCE = 120.0  # seconds
 
 
 def deployment_name(text: str) -> str:
@@ -67,16 +66,16 @@ def rollout() -> None:
 @verb("status", "hauberk rollout status deploy/web", "hauberk rollout status web --timeout 30s -n shop")
 @click.argument("where", metavar="deploy/NAME", shell_complete=completion_names.deployments)
 @namespace_option
-@click.option("--timeout", default=f"{_PATIENCE:g}s", show_default=True, metavar="T", help="How long to wait.")
+@click.option("--timeout", type=WaitSpan(), default="120s", show_default=True, metavar="T", help="How long to wait.")
 @click.option("--no-watch", is_flag=True, help="Say how it stands, and do not wait.")
-def rollout_status(*, where: str, namespace: str, timeout: str, no_watch: bool) -> None:
+def rollout_status(*, where: str, namespace: str, timeout: float, no_watch: bool) -> None:
     """Wait until every replica of a deployment has the present template and is ready."""
     mesh, name = connection.mesh(), deployment_name(where)
     if no_watch:
         _, state = rollout_state(fetch_deployment(mesh, namespace, name))
         click.echo(state)
         return
-    wait_rolled_out(mesh, namespace, name, _seconds(timeout))
+    wait_rolled_out(mesh, namespace, name, timeout)
     click.echo(f"deployment/{name} is rolled out")
 
 
@@ -124,12 +123,3 @@ def wait_rolled_out(mesh: Mesh, namespace: str, name: str, timeout: float) -> No
 
     progress.wait_until(look, timeout, f"rollout of {name}")
     talk(f"{name} is ready")
-
-
-def _seconds(text: str) -> float:
-    from hauberk.cli.age import seconds_of  # noqa: PLC0415 -- one command of this family needs it
-
-    try:
-        return seconds_of(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--timeout") from error

@@ -12,6 +12,7 @@ import click
 
 from hauberk.cli import connection, output, progress, views
 from hauberk.cli.connection import Mesh, tell_problems
+from hauberk.cli.deployments import wait_rolled_out
 from hauberk.cli.failure import Exit, Failure
 from hauberk.cli.invocation import talk
 from hauberk.cli.objects import apply_texts
@@ -61,8 +62,7 @@ def run(*, name: str, wait: float | None, dry_run: bool, form: output.Format, **
     if program.once:
         return _attach(mesh, program, created)
     if wait != 0:
-        wait_ready(mesh, program.namespace, program.name, program.replicas, _PATIENCE if wait is None else wait)
-        talk(f"{name} is ready")
+        wait_rolled_out(mesh, program.namespace, program.name, _PATIENCE if wait is None else wait)
     return Exit.DONE
 
 
@@ -130,32 +130,6 @@ def _apply(mesh: Mesh, program: Program, listed: list[dict[str, Any]], form: out
             name = f"{each['kind'].lower()}/{each['name']}"
             click.echo(name if form.name == "name" else f"{name} {each['result']}")
     return [(each["kind"], each["name"]) for each in answer["applied"] if each["result"] == "created" and each["kind"] != "Namespace"]
-
-
-def wait_ready(mesh: Mesh, namespace: str, name: str, replicas: int, timeout: float) -> None:
-    """Every replica of the deployment's present template is ready; Failure if that is in vain or takes too long."""
-
-    def look() -> tuple[bool, str]:
-        deployment = mesh.api("GET", connection.object_path("deployments", namespace, name))
-        pods = [pod for pod in progress.pods_with(mesh, namespace, f"app={name}") if _owner(pod) == name]
-        if _rolled_out(deployment, replicas):
-            return True, ""
-        obstacle = progress.hopeless(pods)
-        if obstacle is not None:
-            raise obstacle
-        return False, progress.state_of(pods)
-
-    progress.wait_until(look, timeout, f"{name} ready")
-
-
-def _rolled_out(deployment: dict[str, Any], replicas: int) -> bool:
-    status = deployment.get("status") or {}
-    seen = int(status.get("observedGeneration") or 0) >= int(deployment["metadata"].get("generation") or 0)
-    return seen and all(int(status.get(name) or 0) == replicas for name in ("replicas", "updatedReplicas", "readyReplicas"))
-
-
-def _owner(pod: dict[str, Any]) -> str:
-    return next((str(owner.get("name")) for owner in views.get(pod, "metadata", "ownerReferences", default=[])), "")
 
 
 def _attach(mesh: Mesh, program: Program, created: list[tuple[str, str]]) -> int:
