@@ -8,6 +8,10 @@ from hauberk.api.kinds import kind_named
 from hauberk.api.metadata import ApiObject
 from hauberk.api.model import Json
 
+EMPTY: tuple[Any, ...] = ({}, [], "")
+# Fields of type Mapping[str, str], whose keys are users' own; a test compares this with the models.
+TEXT_MAPPINGS = frozenset({"labels", "annotations", "matchLabels", "selector", "data"})
+
 
 class UnknownKind(ValueError):
     """The document is of no kind that this version knows."""
@@ -45,15 +49,15 @@ def to_json(value: ApiObject) -> str:
     return value.model_dump_json(by_alias=True, exclude_none=True)
 
 
-def _without_empty(mapping: dict[str, Any]) -> dict[str, Any]:
-    # Empty mappings and lists that are values of a field equal its default; as items of a list ({} in rules) they mean something,
-    # and so do empty texts.
+def _without_empty(mapping: dict[str, Any], *, keyed_by_users: bool = False) -> dict[str, Any]:
+    # An empty value of a field equals its default. As an item of a list ({} in rules) or under a user's key (an annotation) it
+    # means something.
     kept: dict[str, Any] = {}
     for name, value in mapping.items():
         if isinstance(value, dict):
-            value = _without_empty(value)  # noqa: PLW2901
+            value = _without_empty(value, keyed_by_users=name in TEXT_MAPPINGS)  # noqa: PLW2901 - the pruned form replaces it
         elif isinstance(value, list):
-            value = [_without_empty(item) if isinstance(item, dict) else item for item in value]  # noqa: PLW2901
-        if value not in ({}, []):
+            value = [_without_empty(item) if isinstance(item, dict) else item for item in value]  # noqa: PLW2901 - as above
+        if keyed_by_users or value not in EMPTY:
             kept[name] = value
     return kept

@@ -15,6 +15,7 @@ class Finding:
     at: Location
     message: str
     remedy: str | None = None
+    line: int | None = None  # inside the multi-line text at `at`, from 1: a setting inside a ConfigMap's text
 
 
 def path_text(at: Location) -> str:

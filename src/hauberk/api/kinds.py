@@ -39,6 +39,11 @@ class Kind:
     def name(self) -> str:
         return self.model.__name__
 
+    @property
+    def security(self) -> bool:
+        """A part of it that is left out would make it wider or narrower than it reads."""
+        return self.api_versions[0].startswith("security.")
+
 
 _SECURITY = ("security.istio.io/v1", "security.istio.io/v1beta1")
 
