@@ -10,6 +10,7 @@ from hauberk.api.authorization_policy import AuthorizationPolicy, check_authoriz
 from hauberk.api.config_map import ConfigMap
 from hauberk.api.deployment import Deployment, check_deployment
 from hauberk.api.finding import Finding
+from hauberk.api.mesh_config import check_config_map
 from hauberk.api.metadata import ApiObject
 from hauberk.api.name import label_fault, service_name_fault, subdomain_fault
 from hauberk.api.namespace import Namespace
@@ -50,7 +51,7 @@ _SECURITY = ("security.istio.io/v1", "security.istio.io/v1beta1")
 KINDS: tuple[Kind, ...] = (
     Kind(model=Namespace, plural="namespaces", short_names=("ns",), api_versions=("v1",), namespaced=False, name_fault=label_fault),
     Kind(model=ServiceAccount, plural="serviceaccounts", short_names=("sa",), api_versions=("v1",)),
-    Kind(model=ConfigMap, plural="configmaps", short_names=("cm",), api_versions=("v1",)),
+    Kind(model=ConfigMap, plural="configmaps", short_names=("cm",), api_versions=("v1",), check=check_config_map),
     Kind(model=Service, plural="services", short_names=("svc",), api_versions=("v1",), name_fault=service_name_fault, check=check_service),
     Kind(model=Pod, plural="pods", short_names=("po",), api_versions=("v1",), check=check_pod),
     Kind(model=Deployment, plural="deployments", short_names=("deploy",), api_versions=("apps/v1",), check=check_deployment),

@@ -183,6 +183,9 @@ _TABLE: tuple[tuple[str, Severity, str, str, str], ...] = (
     ("HBK0606", "warning", "Two objects compete",
      "Only one object of this kind can act here; the oldest does, the others are ignored.",
      "delete all but one"),
+    ("HBK0607", "error", "The configuration could not be made",
+     "The control plane itself failed while it translated this object; every proxy keeps its last good configuration.",
+     "report it with the control plane's log; undoing the last change helps"),
 )  # fmt: skip
 
 CODES: dict[str, ProblemCode] = {row[0]: ProblemCode(*row) for row in _TABLE}
