@@ -1,0 +1,112 @@
+"""The relay's two ends: the pod's own socket for its Envoy, and a stream to the control plane that is opened again and again."""
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+import grpc.aio
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
+
+from hauberk.agent.relay import Relay
+from hauberk.agent.relay_cache import RelayCache
+from hauberk.kit.backoff import Backoff
+from hauberk.kit.log import logger
+from hauberk.xds.resource import Resource
+from hauberk.xds.stream import ClientStream, DeltaServer, dial
+
+# Looking whether the control plane is back costs a system call, so it is done often: its restart should go unnoticed.
+RECONNECT = Backoff(first=0.05, limit=0.5)
+# Endpoints change many times a second while something is scaled; the cache is for the day after.
+CACHE_SECONDS = 1.0
+
+_log = logger("relay")
+
+
+@asynccontextmanager
+async def serving(relay: Relay, path: Path, owner: int | None) -> AsyncIterator[None]:
+    """Envoy reaches `relay` at `path` meanwhile, and nobody but the user `owner` (None: this process's own) and root does."""
+    # Of an agent that was killed: its socket is still a file, and nobody listens.
+    await asyncio.to_thread(path.unlink, missing_ok=True)
+    async with DeltaServer(relay.accept).serving(f"unix:{path}"):
+        _reserve(path, owner)
+        yield
+
+
+def _reserve(path: Path, owner: int | None) -> None:
+    if owner is not None:
+        os.chown(path, owner, owner)
+    path.chmod(0o600)
+
+
+async def follow_upstream(relay: Relay, path: Path) -> NoReturn:
+    """`relay` talks to the control plane at `path` whenever there is one."""
+    failures = 0
+    while True:
+        if await _answers(path):
+            failures = 0 if await _converse(relay, path) else failures + 1
+        else:
+            failures += 1
+        await asyncio.sleep(RECONNECT.delay(max(failures, 1), random.uniform(-1.0, 1.0)))  # noqa: S311 - spreads load only
+
+
+async def keep_cache(relay: Relay, cache: RelayCache, changed: asyncio.Event) -> NoReturn:
+    """What Envoy accepted is on disk, a moment after each change."""
+    kept: frozenset[tuple[str, str, str]] = frozenset()
+    while True:
+        await changed.wait()
+        changed.clear()
+        await asyncio.sleep(CACHE_SECONDS)
+        resources = relay.settled_resources
+        if resources is None or not relay.connected:
+            continue
+        if (names := _names(resources)) != kept:
+            await asyncio.to_thread(cache.write, resources)
+            kept = names
+
+
+def _names(resources: tuple[Resource, ...]) -> frozenset[tuple[str, str, str]]:
+    return frozenset((r.type_url, r.name, r.version) for r in resources)
+
+
+async def _converse(relay: Relay, path: Path) -> bool:
+    """Whether the control plane said anything before the stream ended."""
+    heard = False
+    try:
+        async with dial(f"unix:{path}") as stream:
+            requests: asyncio.Queue[DeltaDiscoveryRequest] = asyncio.Queue()
+            sender = asyncio.create_task(_send(stream, requests), name="relay:send")
+            try:
+                relay.connect(requests.put_nowait)
+                async for response in stream:
+                    heard = True
+                    relay.on_response(response)
+            finally:
+                relay.disconnect()
+                sender.cancel()
+                await asyncio.gather(sender, return_exceptions=True)
+    except grpc.aio.AioRpcError as exc:
+        _log.info("the control plane's stream ended", reason=exc.details())
+    return heard
+
+
+async def _send(stream: ClientStream, requests: asyncio.Queue[DeltaDiscoveryRequest]) -> None:
+    # When the stream has ended, reading says so; a failed write needs no second messenger.
+    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        while True:
+            await stream.send(await requests.get())
+
+
+async def _answers(path: Path) -> bool:
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        await asyncio.get_running_loop().sock_connect(probe, str(path))
+    except OSError:
+        return False
+    finally:
+        probe.close()
+    return True
