@@ -119,7 +119,7 @@ class DeltaServer:
         self._budget = budget or Budget()
         self._streams: dict[DeltaStream, asyncio.Task[None]] = {}
         self._server = grpc.aio.server(options=OPTIONS)
-        handler = grpc.stream_stream_rpc_method_handler(
+        handler: grpc.RpcMethodHandler[DeltaDiscoveryRequest, bytes] = grpc.stream_stream_rpc_method_handler(
             self._converse,
             request_deserializer=DeltaDiscoveryRequest.FromString,
             response_serializer=None,  # responses are bytes already

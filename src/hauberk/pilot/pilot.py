@@ -1,0 +1,252 @@
+"""The service that keeps every proxy's configuration up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Collection
+from typing import Final, Protocol
+
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
+
+from hauberk.api.metadata import ApiObject, ObjectKey
+from hauberk.api.problem import Problem, problem
+from hauberk.kit.clock import Clock, SystemClock
+from hauberk.kit.log import logger
+from hauberk.mesh.settings import MeshSettings
+from hauberk.mesh.snapshot import MeshSnapshot, build_snapshot
+from hauberk.pilot.absence import Absence, Parts
+from hauberk.pilot.connection import Connection
+from hauberk.pilot.ledger import Ledger, Push
+from hauberk.pilot.status import Counters, ProxyStatus, PushResult
+from hauberk.pilot.translation import Translation, Translator
+from hauberk.pilot.waiting import Turnstile
+from hauberk.sources.change import Event, Listing
+from hauberk.xds.stream import DeltaServer, StreamRefused
+from hauberk.xds.update import Rejection
+
+# Long enough that what one controller writes in one breath (a Deployment's ten pods) is one push, short enough that nobody
+# waiting for it notices.
+DEBOUNCE_SECONDS: Final = 0.003
+# Kinds that no proxy's configuration is made from: nobody has to acknowledge a change of only these.
+UNRELATED: Final = frozenset({"Namespace", "ServiceAccount"})
+# sidecar~IP~pod.namespace~namespace.svc.cluster.local
+_NODE_ID: Final = re.compile(r"[a-z]+~[^~]*~(?P<name>[^~]+)\.(?P<namespace>[^~.]+)~[^~]*")
+
+log = logger("pilot")
+
+
+class Objects(Protocol):
+    """The part of the store that pilot reads."""
+
+    def list(self) -> Listing: ...
+
+    def get(self, key: ObjectKey) -> ApiObject | None: ...
+
+    def subscribe(self, kinds: Collection[str] | None = None, since: int | None = None) -> AsyncIterator[tuple[Event, ...]]: ...
+
+
+class Pilot:
+    """Objects in, configuration out. `run` serves until cancelled; everything else may be called from the same event loop."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        translator: Translator,
+        *,
+        settings: MeshSettings | None = None,
+        clock: Clock | None = None,
+        debounce: float = DEBOUNCE_SECONDS,
+    ) -> None:
+        self.counters = Counters()
+        self._objects = objects
+        self._settings = settings or MeshSettings()
+        self._clock = clock or SystemClock()
+        self._debounce = debounce
+        self._translation = Translation(translator)
+        self._snapshot: MeshSnapshot | None = None
+        self._ledger = Ledger()
+        self._turnstile = Turnstile()
+        self._connections: dict[ObjectKey, Connection] = {}
+        self._absence = Absence()
+        # What proxies refused before they went away: a stream that comes back is not told it again.
+        self._refused: dict[ObjectKey, tuple[Rejection, ...]] = {}
+
+    # --- for the rest of the control plane
+
+    @property
+    def ready(self) -> bool:
+        """Whether proxies can be served."""
+        return self._snapshot is not None
+
+    @property
+    def snapshot(self) -> MeshSnapshot | None:
+        """The mesh as it was last pushed."""
+        return self._snapshot
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What could not be translated, and what proxies refused."""
+        refused = (_refusal(pod, r) for pod, each in self._connections.items() for r in each.session.rejections)
+        return (*self._translation.problems, *refused)
+
+    async def run(self, *addresses: str) -> None:
+        """Watch the objects and serve delta ADS on `addresses` (`unix:/path`, `host:port`), until cancelled."""
+        self._renew()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch(), name="pilot:watch")
+            tasks.create_task(self._serve(addresses), name="pilot:serve")
+
+    async def wait(self, revision: int, timeout: float) -> PushResult:
+        """Until every proxy that `revision` concerns has acknowledged it, or `timeout` seconds are over."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._turnstile.until(lambda: self._ledger.revision >= revision)
+                push = self._ledger.including(revision)
+                await self._turnstile.until(lambda: push is None or push.done)
+        except TimeoutError:
+            push = self._ledger.including(revision)
+            if push is None:
+                return PushResult(affected=len(self._connections), acknowledged=0, pending=_names(self._connections))
+        return self._result(push)
+
+    def status(self) -> tuple[ProxyStatus, ...]:
+        """Every proxy that is connected or should be, by namespace and name."""
+        found = {pod: connection.status() for pod, connection in self._connections.items()}
+        for pod in self._expected():
+            found.setdefault(pod, ProxyStatus(pod=pod, connected=False, synced=False))
+        return tuple(found[pod] for pod in sorted(found))
+
+    def _result(self, push: Push | None) -> PushResult:
+        if push is None:
+            return PushResult(affected=0, acknowledged=0)
+        connected = ((pod, self._connections[pod]) for pod in sorted(push.affected) if pod in self._connections)
+        rejected = tuple((pod, rejection) for pod, connection in connected for rejection in connection.session.rejections)
+        affected, pending = len(push.affected), len(push.pending)
+        return PushResult(affected=affected, acknowledged=affected - pending, pending=_names(push.pending), rejected=rejected)
+
+    # --- objects
+
+    async def _watch(self) -> None:
+        async for changed in self._objects.subscribe(since=self._ledger.revision):
+            await asyncio.sleep(self._debounce)
+            revision = self._objects.list().revision
+            if revision <= self._ledger.revision:
+                continue  # taken in together with an earlier change
+            if revision == changed[-1].revision and all(event.object.kind in UNRELATED for event in changed):
+                self._ledger.pushed(revision, ())
+                self._turnstile.notify()
+            else:
+                self._renew()
+
+    def _renew(self) -> None:
+        listing = self._objects.list()
+        began = self._clock.monotonic()
+        try:
+            self._snapshot = build_snapshot(listing.items, self._snapshot, self._settings)
+        except Exception:
+            # A bug; without any snapshot there is nothing to serve, but a mesh that runs goes on with the last one.
+            if self._snapshot is None:
+                raise
+            log.exception("the snapshot could not be built; proxies keep what they have", revision=listing.revision)
+            return
+        built = self._clock.monotonic()
+        push = self._push(self._snapshot, listing.revision)
+        self._count(push, built - began, self._clock.monotonic() - built)
+        self._turnstile.notify()
+
+    def _push(self, snapshot: MeshSnapshot, revision: int) -> Push:
+        self._translation.renew(snapshot)
+        concerned = [pod for pod, connection in self._connections.items() if self._bring(connection, revision)]
+        absent = [pod for pod in self._expected() if pod not in self._connections]
+        concerned += self._absence.renew((pod, self._parts(pod)) for pod in absent)
+        push = self._ledger.pushed(revision, concerned)
+        for pod in self._ledger.pending.difference(self._connections, absent):
+            self._ledger.gone(pod)
+        self._translation.keep(snapshot.inbound)
+        return push
+
+    def _bring(self, connection: Connection, revision: int) -> bool:
+        layers = self._translation.of(connection.pod)
+        return layers is not None and connection.push(layers, revision)
+
+    def _expected(self) -> list[ObjectKey]:
+        """Pods that run and have a sidecar, so that their proxy is connected unless its agent just is not."""
+        if self._snapshot is None:
+            return []
+        workloads = self._snapshot.workloads
+        return [pod for pod in self._snapshot.inbound if workloads[pod].ready]
+
+    def _parts(self, pod: ObjectKey) -> Parts:
+        inbound = self._snapshot.inbound.get(pod) if self._snapshot is not None else None
+        return (*self._translation.shared(pod.namespace), inbound)
+
+    def _count(self, push: Push, snapshot_seconds: float, push_seconds: float) -> None:
+        counters = self.counters
+        counters.snapshots += 1
+        counters.snapshot_seconds += snapshot_seconds
+        counters.push_seconds += push_seconds
+        counters.pushes += bool(push.affected)
+        counters.affected += len(push.affected)
+        if push.affected:
+            seconds = {"snapshot": round(snapshot_seconds, 4), "push": round(push_seconds, 4)}
+            log.info("pushed", revision=push.revision, proxies=len(push.affected), seconds=seconds)
+
+    # --- proxies
+
+    async def _serve(self, addresses: tuple[str, ...]) -> None:
+        async with DeltaServer(self._accept).serving(*addresses):
+            await asyncio.Event().wait()
+
+    def _accept(self, first: DeltaDiscoveryRequest) -> Connection:
+        pod = _pod_of(first.node.id)
+        # Labels, account and addresses are the stored pod's: what the node says of itself is not believed.
+        if pod is None or self._objects.get(pod) is None:
+            log.warning("refused a proxy", node=first.node.id)
+            raise StreamRefused(f"no pod {first.node.id!r} is known here")
+        return Connection(pod, self, self._clock, self._refused.pop(pod, ()))
+
+    def on_open(self, connection: Connection) -> None:
+        self._connections[connection.pod] = connection
+        self.counters.connections += 1
+        self._bring(connection, self._ledger.revision)
+
+    def on_answer(self, connection: Connection, *, refused: bool) -> None:
+        if refused:
+            self.counters.rejections += 1
+            self._report(connection)
+        revision = connection.newly_acknowledged()
+        if revision is not None:
+            self.counters.acknowledgements += 1
+            if self._ledger.acknowledged(connection.pod, revision):
+                self._turnstile.notify()
+
+    def on_close(self, connection: Connection) -> None:
+        if connection.session.rejections:
+            self._refused[connection.pod] = connection.session.rejections
+        # A stream that came back before this one was seen to end has taken its place already.
+        if self._connections.get(connection.pod) is not connection:
+            return
+        del self._connections[connection.pod]
+        if connection.pod in self._expected():
+            self._absence.begin(connection.pod, self._parts(connection.pod))
+        elif self._ledger.gone(connection.pod):
+            self._turnstile.notify()
+
+    def _report(self, connection: Connection) -> None:
+        for rejection in connection.session.rejections:
+            log.warning("a proxy refused a resource", pod=str(connection.pod), resource=rejection.name, reason=rejection.message)
+
+
+def _pod_of(node_id: str) -> ObjectKey | None:
+    found = _NODE_ID.fullmatch(node_id)
+    return ObjectKey("Pod", found["namespace"], found["name"]) if found else None
+
+
+def _names(pods: Collection[ObjectKey]) -> tuple[str, ...]:
+    return tuple(f"{pod.namespace}/{pod.name}" for pod in sorted(pods))
+
+
+def _refusal(pod: ObjectKey, rejection: Rejection) -> Problem:
+    what = f"the proxy of {pod.namespace}/{pod.name} refused {rejection.type_url.rpartition('.')[2]} {rejection.name or '(unnamed)'}"
+    return problem("HBK0603", f"{what}: {rejection.message}", object=", ".join(rejection.origins) or str(pod))
