@@ -1,0 +1,74 @@
+"""Waiting until a mesh that has just been started can be used."""
+
+from __future__ import annotations
+
+import select
+import time
+from typing import TYPE_CHECKING, Final
+
+from hauberk.kit.unix_http import NotReachable, UnixHttp
+from hauberk.linux.failure import LinuxFailure
+from hauberk.local import contact, logfile
+from hauberk.local.failure import NotReadyInTime, StartFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from hauberk.kit.places import Places
+
+_OK: Final = 200
+_RESTARTS_TOLERATED: Final = 3
+_SHORTEST_PAUSE: Final = 0.02  # seconds between two looks; it grows, because a slow start is not made faster by looking
+_LONGEST_PAUSE: Final = 0.2
+_PATIENCE: Final = 2.0  # seconds for one answer
+
+
+def await_ready(places: Places, seconds: float, progress: Callable[[str], None], pidfd: int | None = None) -> None:
+    """Control plane and agent answer that they are ready.
+
+    StartFailed as soon as the mesh has ended or one of the two keeps ending; NotReadyInTime after `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    stages = (("control plane", "control-plane", places.api_socket, "/v1/readyz"), ("agent", "agent", places.agent_socket, "/v1/status"))
+    for title, name, socket, path in stages:
+        progress(f"waiting for the {title}")
+        pause = _SHORTEST_PAUSE
+        while not _answers(socket, path):
+            _require_alive(places, name, pidfd, pause)
+            if time.monotonic() > deadline:
+                log = places.process_log(name)
+                raise NotReadyInTime(f"the {title} was not ready within {seconds:g} s", f"look into {log}{_last_words(log)}")
+            pause = min(_LONGEST_PAUSE, pause * 1.5)
+        progress(f"the {title} is ready")
+
+
+def _answers(socket: Path, path: str) -> bool:
+    try:
+        status, _ = UnixHttp(socket).request("GET", path, timeout=_PATIENCE)
+    except NotReachable:
+        return False
+    return status == _OK
+
+
+def _require_alive(places: Places, name: str, pidfd: int | None, pause: float) -> None:
+    if pidfd is None:
+        time.sleep(pause)
+    else:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if poll.poll(pause * 1000):
+            log = places.process_log("init")
+            raise StartFailed("the mesh ended while it was starting", f"look into {log}{_last_words(log)}")
+    try:
+        part = contact.ask(places.init_socket).parts.get(name)
+    except LinuxFailure:
+        return  # busy, or ending: the next look tells
+    if part is not None and part.restarts >= _RESTARTS_TOLERATED:
+        log = places.process_log(name)
+        raise StartFailed(f"the {name} keeps ending", f"look into {log}{_last_words(log)}")
+
+
+def _last_words(log: Path) -> str:
+    words = [line.strip() for line in logfile.tail(log, 3) if line.strip()]
+    return f"; it ends with: {words[-1][:300]}" if words else ""
