@@ -1,6 +1,7 @@
 """One grpc.health.v1.Health/Check over HTTP/2 in the clear: what a gRPC probe asks."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import h2.config
 import h2.connection
@@ -40,7 +41,9 @@ async def check_health(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     raise HealthUnknown("the connection ended without an answer")
 
 
-async def _events(connection: h2.connection.H2Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):  # type: ignore[no-untyped-def]  # an async generator of h2's events, which have no common base
+async def _events(
+    connection: h2.connection.H2Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> AsyncIterator[h2.events.Event]:
     while True:
         writer.write(connection.data_to_send())
         await writer.drain()

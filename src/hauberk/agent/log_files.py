@@ -29,13 +29,17 @@ class ContainerLog:
 
     def begin(self) -> None:
         """A new life: what was written so far is the previous one's."""
+        for older in self._older():
+            older.unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             self.current.replace(self.previous)
 
     def parts(self) -> tuple[Path, ...]:
         """The files of the current life, oldest first."""
-        older = sorted(self.current.parent.glob(self.current.name + ".*"), key=lambda path: -int(path.suffix[1:]))
-        return (*older, self.current) if self.current.exists() else tuple(older)
+        return (*self._older(), self.current) if self.current.exists() else self._older()
+
+    def _older(self) -> tuple[Path, ...]:
+        return tuple(sorted(self.current.parent.glob(self.current.name + ".*"), key=lambda path: -int(path.suffix[1:])))
 
 
 def rotate(path: Path, limit: int, keep: int) -> bool:
@@ -64,12 +68,15 @@ async def rotate_forever(directory: Path, settings: AgentSettings) -> None:
     while True:
         await asyncio.sleep(_CHECK_SECONDS)
         try:
-            large = [path for path in directory.glob("*/*.log") if path.stat().st_size > settings.log_bytes]
-            for path in large:
-                await asyncio.to_thread(rotate, path, settings.log_bytes, settings.log_files)
+            await asyncio.to_thread(_rotate_all, directory, settings)
         except OSError as exc:
             # A full disk, or a pod that went in this moment: the next look may do.
             _log.debug("a log was not cut", reason=str(exc))
+
+
+def _rotate_all(directory: Path, settings: AgentSettings) -> None:
+    for path in directory.glob("*/*.log"):
+        rotate(path, settings.log_bytes, settings.log_files)
 
 
 def remove_logs(directory: Path) -> None:

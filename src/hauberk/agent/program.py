@@ -8,6 +8,7 @@ from hauberk.api.container import Container
 from hauberk.api.pod import Pod
 from hauberk.linux.process import ContainerView, ProcessSpec
 
+PROXY_UID: Final = 1337
 WORKING_DIRECTORY: Final = "hauberk.dev/working-directory"
 
 
@@ -43,6 +44,10 @@ def build_program(pod: Pod, container: Container, around: Surroundings, ground: 
     uid = _first(security.run_as_user, defaults.run_as_user)
     if _first(security.run_as_non_root, defaults.run_as_non_root) and (uid == 0 or (uid is None and not ground.rootless)):
         raise NotRunnable("RunsAsRoot", f"container {container.name} must not run as root (runAsNonRoot); set `runAsUser`")
+    if uid == PROXY_UID and not ground.rootless:
+        raise NotRunnable(
+            "UserReserved", f"container {container.name} cannot run as user {PROXY_UID}: that is the sidecars' own; set another `runAsUser`"
+        )
     return ProcessSpec(
         argv=build_argv(container, environment),
         env=environment,
