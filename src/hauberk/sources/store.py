@@ -155,29 +155,41 @@ class Store:
         for watcher in self._watchers:
             watcher.set()
 
-    async def subscribe(self, kinds: Collection[str] | None = None, since: int | None = None) -> AsyncIterator[tuple[Event, ...]]:
-        """What happens to objects of these kinds, all that came together in one tuple; without `since` first all there are.
+    def present(self, kinds: Collection[str] | None = None) -> tuple[Event, ...]:
+        """All there is, as news to somebody who knows nothing; in order of revision, so that half of it can be resumed from."""
+        return self._state.present(None if kinds is None else frozenset(kinds))
 
-        Each tuple is everything since the last one, with several changes to one object melted into its latest state.
-        Raises ResumeTooOld when the watcher was away too long.
-        """
-        wanted = None if kinds is None else frozenset(kinds)
+    def events_since(self, revision: int, kinds: Collection[str] | None = None) -> tuple[Event, ...]:
+        """What happened after a revision, several changes to one object melted into its latest state; raises ResumeTooOld."""
+        return self._state.events_since(revision, None if kinds is None else frozenset(kinds))
+
+    async def beyond(self, revision: int) -> int:
+        """The store's revision as soon as it is later than the given one."""
         changed = asyncio.Event()
         self._watchers.add(changed)
         try:
-            seen = 0 if since is None else since
-            if since is None:
-                seen = self._state.revision
-                yield self._state.present(wanted)
-            while True:
+            while self._state.revision <= revision:
                 changed.clear()
-                events, seen = self._state.events_since(seen, wanted), self._state.revision
-                if events:
-                    yield events
-                else:
-                    await changed.wait()
+                await changed.wait()
         finally:
             self._watchers.discard(changed)
+        return self._state.revision
+
+    async def subscribe(self, kinds: Collection[str] | None = None, since: int | None = None) -> AsyncIterator[tuple[Event, ...]]:
+        """What happens to objects of these kinds, all that came together in one tuple; without `since` first all there are.
+
+        Each tuple is everything since the last one. Raises ResumeTooOld when the watcher was away too long.
+        """
+        wanted = None if kinds is None else frozenset(kinds)
+        seen = since
+        if seen is None:
+            seen = self.revision
+            yield self.present(wanted)
+        while True:
+            events, seen = self.events_since(seen, wanted), self.revision
+            if events:
+                yield events
+            await self.beyond(seen)
 
     async def watch(self, since: int | None = None, kinds: Collection[str] | None = None) -> AsyncIterator[Event]:
         """The same, event by event: each carries the revision to resume from after it."""

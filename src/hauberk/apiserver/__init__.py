@@ -1,0 +1,1 @@
+"""The object API: what the command line and the agents talk to."""

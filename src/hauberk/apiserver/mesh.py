@@ -1,0 +1,99 @@
+"""The mesh beside its objects: status, names, certificates."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from hauberk.api.problem import problem
+from hauberk.apiserver.body import Body, read_request
+from hauberk.apiserver.lookup import flag
+from hauberk.apiserver.reading import JSON_LINES
+from hauberk.apiserver.refusal import Refused
+from hauberk.apiserver.state import Parts, parts, until
+
+
+class PodReference(Body):
+    """The pod that an agent asks for; its service account is what the store says."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+class CertificateRequest(Body):
+    """A PEM CSR, of which only the key counts."""
+
+    csr: str
+    pod: PodReference
+    node: str
+
+
+async def get_ready(request: Request) -> Response:
+    """GET /v1/readyz: proxies can be served."""
+    ready = is_ready(parts(request))
+    return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
+
+
+async def get_status(request: Request) -> Response:
+    """GET /v1/status: the control plane's part of `status -o json`."""
+    found = parts(request)
+    uptime = round(found.clock.monotonic() - found.started, 3)
+    plane = {"ready": is_ready(found), "version": found.version, "uptimeSeconds": uptime, "revision": str(found.store.revision)}
+    problems = [] if found.pilot is None else [each.to_json() for each in found.pilot.problems]
+    proxies = [] if found.pilot is None else list(found.pilot.proxies())
+    return JSONResponse({"controlPlane": plane, "proxies": proxies, "problems": problems})
+
+
+def is_ready(found: Parts) -> bool:
+    """Whether all that this control plane consists of can do its work."""
+    return found.pilot is None or found.pilot.ready
+
+
+async def get_names(request: Request) -> Response:
+    """GET /v1/names: the table, or with watch=true whole tables as lines."""
+    found = parts(request)
+    if found.names is None:
+        raise absent_part("names")
+    return stream(found, found.names.tables()) if flag(request, "watch") else JSONResponse(found.names.table())
+
+
+async def get_trust_bundle(request: Request) -> Response:
+    """GET /v1/trust-bundle: the bundle, or with watch=true whole bundles as lines."""
+    found = parts(request)
+    if found.authority is None:
+        raise absent_part("certificates")
+    return stream(found, found.authority.trust_bundles()) if flag(request, "watch") else JSONResponse(found.authority.trust_bundle())
+
+
+async def issue_certificate(request: Request) -> Response:
+    """POST /v1/certificates: a certificate for a pod that the store knows to run on that node."""
+    found, asked = parts(request), await read_request(request, CertificateRequest)
+    if found.authority is None:
+        raise absent_part("certificates")
+    pod = asked.pod
+    try:
+        issued = await found.authority.issue(csr=asked.csr, namespace=pod.namespace, name=pod.name, uid=pod.uid, node=asked.node)
+    except PermissionError as refused:
+        raise Refused(403, problem("HBK0506", str(refused), remedy="ask again when the pod is as the store says")) from refused
+    except ValueError as invalid:
+        raise Refused(422, problem("HBK0505", f"this is no request for a certificate: {invalid}", remedy="send a PEM CSR")) from invalid
+    return JSONResponse(issued)
+
+
+def stream(found: Parts, documents: AsyncIterator[Mapping[str, Any]]) -> Response:
+    """Each document as a line, as they come."""
+    return StreamingResponse(until(found.ending, lines(documents)), media_type=JSON_LINES)
+
+
+async def lines(documents: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:
+    """One JSON document a line."""
+    async for document in documents:
+        yield json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def absent_part(what: str) -> Refused:
+    """501: this control plane runs without that part."""
+    return Refused(501, problem("HBK0505", f"this control plane does not serve {what}", remedy="start it with all its parts"))

@@ -1,0 +1,16 @@
+"""What admission needs to know of this mesh beside its objects."""
+
+from dataclasses import dataclass, field
+
+from hauberk.api.mesh_config import ROOT_NAMESPACE, MeshConfig
+from hauberk.apiserver.service_addresses import Ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What admission needs to know of this mesh."""
+
+    node: str
+    ranges: Ranges = field(default_factory=Ranges)
+    root_namespace: str = ROOT_NAMESPACE
+    trust_domain: str = MeshConfig().trust_domain  # of the certificates that have been issued
