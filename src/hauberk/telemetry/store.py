@@ -5,6 +5,7 @@ a mesh has few of them, and a table of numbers keeps the indexes small.
 """
 
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ _SCHEMA_VERSION = 1
 # An index holds the columns a query needs to choose its records, so that only chosen records are read.
 _SCHEMA = """
 CREATE TABLE parties(id INTEGER PRIMARY KEY, identity TEXT, pod TEXT, namespace TEXT, address TEXT, service TEXT, port INTEGER);
+CREATE TABLE positions(file TEXT PRIMARY KEY, inode INTEGER NOT NULL, offset INTEGER NOT NULL);
 CREATE TABLE records(
     id INTEGER PRIMARY KEY, time INTEGER NOT NULL, source INTEGER NOT NULL, destination INTEGER NOT NULL,
     denied INTEGER NOT NULL, request INTEGER, line BLOB NOT NULL);
@@ -31,8 +33,10 @@ CREATE INDEX records_request ON records(request) WHERE request IS NOT NULL;
 _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-8000", "journal_size_limit=16777216", "temp_store=MEMORY")
 _INSERT = "INSERT INTO records(id, time, source, destination, denied, request, line) VALUES(?,?,?,?,?,?,?)"
 _INSERT_PARTY = "INSERT INTO parties(id, identity, pod, namespace, address, service, port) VALUES(?,?,?,?,?,?,?)"
+_INSERT_POSITION = "INSERT OR REPLACE INTO positions(file, inode, offset) VALUES(?,?,?)"
 _SOURCE = "source IN (SELECT value FROM json_each(?))"
 _DESTINATION = "destination IN (SELECT value FROM json_each(?))"
+_OF_DEPLOYMENT = re.compile(r"(.+)-(?=[a-z]*\d)[a-z0-9]{8,10}-[a-z0-9]{5}")  # its template's hash (never without a digit in practice), then chance
 _PRUNE_SHARE = 50  # records are forgotten in steps of a fiftieth, so that forgetting is rare and never long
 
 
@@ -45,6 +49,14 @@ class Entry(NamedTuple):
     denied: bool
     request_id: str
     line: bytes
+
+
+class Position(NamedTuple):
+    """How far a file, which `inode` tells from its successors of the same name, has been read."""
+
+    file: str
+    inode: int
+    offset: int
 
 
 class Kept(NamedTuple):
@@ -113,10 +125,11 @@ class RecordStore:
         """How many records are kept."""
         return self._next - self._first
 
-    def append(self, entries: Sequence[Entry]) -> None:
-        """`entries` are kept, all or none, and the oldest beyond the limits no longer."""
+    def append(self, entries: Sequence[Entry], positions: Sequence[Position] = ()) -> None:
+        """`entries` and how far their files were read are kept, all or none, and the oldest beyond the limits no longer."""
         try:
             with self._connection:
+                self._connection.executemany(_INSERT_POSITION, positions)
                 rows = [self._row(number, entry) for number, entry in enumerate(entries, self._next)]
                 self._connection.executemany(_INSERT, rows)
         except sqlite3.Error:
@@ -134,6 +147,16 @@ class RecordStore:
         statement = f"SELECT id, source, destination, line FROM records WHERE id IN ({chosen}) ORDER BY time, id"  # noqa: S608 - likewise
         found = self._connection.execute(statement, (*values, query.limit))
         return [Kept(number, self._party(source), self._party(destination), line) for number, source, destination, line in found]
+
+    def position(self, file: str) -> Position | None:
+        """How far `file` was read."""
+        found = self._connection.execute("SELECT file, inode, offset FROM positions WHERE file = ?", (file,)).fetchone()
+        return Position(*found) if found else None
+
+    def forget_position(self, file: str) -> None:
+        """`file` is no more."""
+        with self._connection:
+            self._connection.execute("DELETE FROM positions WHERE file = ?", (file,))
 
     def disk_bytes(self) -> int:
         """Bytes of the file that hold something."""
@@ -210,6 +233,12 @@ def hash_request_id(request_id: str) -> int:
     return int.from_bytes(blake2b(request_id.encode(errors="replace"), digest_size=8).digest(), signed=True)
 
 
+def workload_of(pod: str) -> str:
+    """The Deployment that a pod's name shows (`web-5d9f8c7b6a-x2x4z`), or the pod's own name."""
+    found = _OF_DEPLOYMENT.fullmatch(pod)
+    return found[1] if found else pod
+
+
 def party_matches(party: Party, name: str) -> bool:
     """Whether a person who writes `name` means `party`.
 
@@ -225,10 +254,10 @@ def party_matches(party: Party, name: str) -> bool:
 
 
 def _short_names(party: Party) -> set[tuple[str, str]]:
-    names = {(party.pod, party.namespace)} if party.pod else set()
-    deployment = party.pod.rsplit("-", 2)
-    if len(deployment) == 3:
-        names.add((deployment[0], party.namespace))
+    names = set()
+    if party.pod:
+        names.add((party.pod, party.namespace))
+        names.add((workload_of(party.pod), party.namespace))
     service, _, rest = party.service.partition(".")
     if service:
         names.add((service, rest.partition(".")[0]))

@@ -1,0 +1,204 @@
+"""From the line a sidecar wrote to an access record. The keys are those of `translate/access_log.py`.
+
+Done in two steps: `decode_line` finds what a record is stored and counted by, for every line as it comes;
+`build_record` makes the whole record, for the few that somebody looks at.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hauberk.telemetry.record import AccessRecord, Decision, Party, Reporter, Tls, Verdict
+from hauberk.telemetry.store import Entry
+
+_DENIED = "rbac_access_denied_matched_policy["
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LONGEST_LINE = 64 * 1024  # Envoy cuts its longest fields, so a longer line is not one of these
+
+
+class UndecodableLine(ValueError):
+    """A line is not what a sidecar writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The pod whose sidecar wrote a line."""
+
+    pod: str
+    namespace: str
+    identity: str = ""
+    address: str = ""
+
+
+# The pod (name, namespace) that has an address, if it is one of the mesh.
+Resolve = Callable[[str], tuple[str, str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A line with what it is stored by and counted by."""
+
+    entry: Entry
+    fields: dict[str, Any]
+
+
+def decode_line(line: bytes, owner: Owner, resolve: Resolve) -> Decoded:
+    """What `line`, written by the sidecar of `owner`, is about; raises UndecodableLine."""
+    try:
+        fields = json.loads(line)
+        source, destination = _parties(fields, owner, resolve)
+        seconds, _, fraction = fields["t"].partition(".")
+        time = int(seconds) * 1_000_000 + int(fraction.ljust(6, "0"))
+        entry = Entry(time, source, destination, is_denied(fields), fields.get("r") or "", line)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raise UndecodableLine(f"not a line of a sidecar: {exc}") from exc
+    return Decoded(entry, fields)
+
+
+def _parties(fields: dict[str, Any], owner: Owner, resolve: Resolve) -> tuple[Party, Party]:
+    own = fields.get("oi") or owner.identity
+    peer = fields.get("pi") or ""
+    cluster = fields.get("c") or ""
+    if fields["d"] == "o":
+        source = Party(own, owner.pod, owner.namespace, owner.address or host_of(fields.get("ca")))
+        address = fields.get("u") or fields.get("la") or ""
+        host = host_of(address)
+        pod, namespace = _named(fields.get("w"), host) or resolve(host) or ("", "")
+        service, port = _service_of_cluster(cluster)
+        return source, Party(peer, pod, namespace, host, service, port or port_of(fields.get("la")))
+    caller = host_of(fields.get("ca"))
+    pod, namespace = resolve(caller) or ("", "")
+    service, port = _service_of_name(fields.get("n"))
+    port = port or _service_of_cluster(cluster)[1] or port_of(fields.get("la"))
+    address = owner.address or host_of(fields.get("la"))
+    return Party(peer, pod, namespace, caller), Party(own, owner.pod, owner.namespace, address, service, port)
+
+
+def is_denied(fields: dict[str, Any]) -> bool:
+    """Whether policy refused what the line is about."""
+    if fields.get("k") == "l":
+        # Only the listener saw it: it came without the certificate that the policy demands, or with a wrong one.
+        return True
+    details = fields.get("x")
+    if details is not None and _DENIED in details:
+        return True
+    return fields.get("k") == "t" and (fields.get("q") or "").startswith("deny|")
+
+
+def duration_ms(fields: dict[str, Any]) -> float:
+    """How long it took, as exactly as is known."""
+    micro = fields.get("us")
+    return float(micro) / 1000 if micro is not None else float(fields.get("ms") or 0)
+
+
+def build_record(line: bytes, source: Party, destination: Party) -> AccessRecord:
+    """The whole record of a stored line and its parties; raises UndecodableLine."""
+    try:
+        return _record(json.loads(line), source, destination)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raise UndecodableLine(f"not a line of a sidecar: {exc}") from exc
+
+
+def _record(fields: dict[str, Any], source: Party, destination: Party) -> AccessRecord:
+    seconds, _, fraction = fields["t"].partition(".")
+    status = fields.get("s")
+    return AccessRecord(
+        time=_EPOCH + timedelta(seconds=int(seconds), microseconds=int(fraction.ljust(6, "0"))),
+        reporter=Reporter.SOURCE if fields["d"] == "o" else Reporter.DESTINATION,
+        source=source,
+        destination=destination,
+        protocol=_protocol(fields),
+        method=fields.get("m") or "",
+        authority=fields.get("a") or "",
+        path=fields.get("p") or "",
+        status=int(status) if status else None,
+        grpc_status=int(fields["g"]) if fields.get("g") is not None else None,
+        flags=_given(fields.get("f")),
+        details=_details(fields),
+        duration_ms=duration_ms(fields),
+        bytes_in=int(fields.get("bi") or 0),
+        bytes_out=int(fields.get("bo") or 0),
+        request_id=fields.get("r") or "",
+        trace_id=fields.get("ti") or "",
+        span_id=fields.get("si") or "",
+        mtls=_tls(fields),
+        decision=_decision(fields),
+    )
+
+
+def _protocol(fields: dict[str, Any]) -> str:
+    if fields["k"] != "h":
+        return "TCP"
+    return "gRPC" if fields.get("g") is not None else fields.get("v") or "HTTP"
+
+
+def _details(fields: dict[str, Any]) -> str:
+    # The reason why a connection failed says more than what was made of it.
+    return fields.get("ut") or fields.get("tf") or _given(fields.get("x"))
+
+
+def _tls(fields: dict[str, Any]) -> Tls | None:
+    version, peer = _given(fields.get("tv")), fields.get("pi")
+    # Without a certificate of the peer it is somebody's own TLS and proves nobody's identity.
+    if not version or not peer:
+        return None
+    return Tls(version=version, cipher=_given(fields.get("tc")), group=_given(fields.get("tg")))
+
+
+def _decision(fields: dict[str, Any]) -> Decision:
+    verdict = Verdict.DENY if is_denied(fields) else Verdict.ALLOW
+    policy, rule = split_policy(_policy_name(fields))
+    return Decision(verdict=verdict, policy=policy, rule=rule)
+
+
+def _policy_name(fields: dict[str, Any]) -> str:
+    _, found, rest = (fields.get("x") or "").partition(_DENIED)
+    if found:
+        # The name itself has brackets: it ends at the last one.
+        return rest.rpartition("]")[0]
+    given = _given(fields.get("q"))
+    return given.partition("|")[2] if fields.get("k") != "h" else given
+
+
+def split_policy(name: str) -> tuple[str, str]:
+    """`ns[shop]-policy[readers]-rule[0]` as ("shop/readers", "0"); what has no such name decided implicitly."""
+    namespace, found, rest = name.removeprefix("ns[").partition("]-policy[")
+    policy, _, rule = rest.partition("]-rule[")
+    return (f"{namespace}/{policy.removesuffix(']')}", rule.removesuffix("]")) if found else ("", "")
+
+
+def host_of(address: str | None) -> str:
+    """`10.0.0.1:80` and `[fd00::1]:80` without their port."""
+    return address.rpartition(":")[0].strip("[]") if address else ""
+
+
+def port_of(address: str | None) -> int:
+    """The port of such an address, 0 if there is none."""
+    port = address.rpartition(":")[2] if address else ""
+    return int(port) if port.isdecimal() else 0
+
+
+def _named(name: str | None, host: str) -> tuple[str, str] | None:
+    """NAME.NAMESPACE of a pod as Envoy knows its endpoint; an address there says nothing."""
+    if not name or name == host or name.startswith(host + ":") or ":" in name:
+        return None
+    pod, dot, namespace = name.rpartition(".")
+    return (pod, namespace) if dot and not namespace.isdecimal() else None
+
+
+def _service_of_cluster(cluster: str) -> tuple[str, int]:
+    """Host and port of `outbound|80||web.shop.svc.cluster.local`."""
+    parts = cluster.split("|")
+    return (parts[3], int(parts[1])) if len(parts) == 4 and parts[1].isdecimal() else ("", 0)
+
+
+def _service_of_name(name: str | None) -> tuple[str, int]:
+    """Host and port of `outbound_.80_._.web.shop.svc.cluster.local`."""
+    parts = name.split("_.", 3) if name else []
+    return (parts[3], int(parts[1])) if len(parts) == 4 and parts[1].isdecimal() else ("", 0)
+
+
+def _given(text: str | None) -> str:
+    return text if text and text != "-" else ""
