@@ -106,7 +106,7 @@ class Coherence:
             return
         for index, port in enumerate(service.spec.ports):
             if not any(_declares(carrier.spec, port) for carrier in selected):
-                message = f"no container of the {len(selected)} selected declares port {port.target_port}{_declared(selected)}"
+                message = f"no container of the selected pods declares port {port.target_port}{_declared(selected)}"
                 yield Finding("HBK0602", ("spec", "ports", index, "targetPort"), message)
 
     def _check_account(self, item: ApiObject, spec: PodSpec, at: tuple[str, ...]) -> Iterator[Finding]:

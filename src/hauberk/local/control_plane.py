@@ -1,0 +1,123 @@
+"""The control plane of a mesh on one machine: store, authority, pilot, controllers and API in one process and one event loop."""
+
+import argparse
+import asyncio
+import os
+import platform
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hauberk import __version__
+from hauberk.apiserver import server
+from hauberk.apiserver.rules import Rules
+from hauberk.apiserver.state import Parts
+from hauberk.citadel.authority import Citadel
+from hauberk.citadel.key_store import KeyUnreadable
+from hauberk.citadel.settings import CitadelSettings, InvalidLifetime, read_settings
+from hauberk.kit.clock import Clock, SystemClock
+from hauberk.kit.log import configure_logging, logger
+from hauberk.kit.places import Places, PlaceUnusable
+from hauberk.local.authority import StoreAuthority
+from hauberk.local.first_objects import DEFAULT_TRUST_DOMAIN, declared_trust_domain, put_first_objects
+from hauberk.local.names import NamesTable
+from hauberk.local.pilot import ServedPilot, SidecarTranslator
+from hauberk.mesh.settings import MeshSettings
+from hauberk.pilot.pilot import Pilot
+from hauberk.sources.problems import StoreError
+from hauberk.sources.store import Store
+from hauberk.workloads.controller import Workloads
+
+TRUST_DOMAIN_VARIABLE = "HAUBERK_TRUST_DOMAIN"  # believed once: when the mesh is first started
+MESH_VARIABLE = "HAUBERK_MESH"
+
+_CANNOT_START = (StoreError, KeyUnreadable, InvalidLifetime, PlaceUnusable, OSError)
+_log = logger("control-plane")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlaneSettings:
+    """What an operator may set, and what tests do."""
+
+    node: str
+    citadel: CitadelSettings
+    trust_domain: str = DEFAULT_TRUST_DOMAIN
+
+
+def read_control_plane_settings() -> ControlPlaneSettings:
+    """The settings of the environment."""
+    trust_domain = os.environ.get(TRUST_DOMAIN_VARIABLE) or DEFAULT_TRUST_DOMAIN
+    # The same name that the agent gives itself: what it says of its pods is compared with it.
+    return ControlPlaneSettings(node=platform.node(), citadel=read_settings(), trust_domain=trust_domain)
+
+
+async def run(places: Places, *, settings: ControlPlaneSettings | None = None, clock: Clock | None = None) -> None:
+    """Serves until cancelled; then everything that was acknowledged is on disk and the store is released."""
+    settings, clock = settings or read_control_plane_settings(), clock or SystemClock()
+    store = Store(places.objects)
+    try:
+        await _prepare(store, settings)
+        citadel = await _open_citadel(store, places, settings, clock)
+        await _serve(store, citadel, places, settings, clock)
+    finally:
+        await store.close()
+
+
+async def _prepare(store: Store, settings: ControlPlaneSettings) -> None:
+    fresh = store.revision == 0
+    await store.transact(lambda draft: put_first_objects(draft, fresh=fresh, trust_domain=settings.trust_domain))
+
+
+async def _open_citadel(store: Store, places: Places, settings: ControlPlaneSettings, clock: Clock) -> Citadel:
+    trust_domain = store.rehearse(declared_trust_domain)
+    return await asyncio.to_thread(Citadel.open, places.authority, trust_domain=trust_domain, settings=settings.citadel, now=clock.now())
+
+
+async def _serve(store: Store, citadel: Citadel, places: Places, settings: ControlPlaneSettings, clock: Clock) -> None:
+    pilot = Pilot(store, SidecarTranslator(), settings=MeshSettings(certificate_life=settings.citadel.certificate_lifetime), clock=clock)
+    parts = Parts(
+        store=store,
+        rules=Rules(node=settings.node, trust_domain=citadel.trust_domain),
+        version=__version__,
+        pilot=ServedPilot(pilot),
+        names=NamesTable(store),
+        authority=StoreAuthority(store, citadel, clock),
+        clock=clock,
+    )
+    places.xds_socket.unlink(missing_ok=True)  # a killed predecessor's
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(pilot.run(f"unix:{places.xds_socket}"), name="pilot")
+        tasks.create_task(Workloads(store, node=settings.node).run(), name="workloads")
+        tasks.create_task(server.serve(parts, places.api_socket), name="apiserver")
+        _log.info("serving", node=settings.node, objects=len(store.list().items), revision=store.revision)
+
+
+async def _run_until_told(places: Places) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await run(places)
+    except asyncio.CancelledError:
+        _log.info("ended")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`hauberk control-plane`: serves until SIGTERM or SIGINT; 0 if it ended in order, 1 if it cannot start."""
+    parser = argparse.ArgumentParser(prog="hauberk control-plane", description="The control plane by itself.")
+    parser.add_argument("--mesh", default=os.environ.get(MESH_VARIABLE, "default"), help="which mesh on this machine")
+    arguments = parser.parse_args(argv)
+    configure_logging("control-plane")
+    os.umask(0o077)  # keys, objects and sockets are nobody else's business
+    try:
+        places = Places(arguments.mesh)
+        places.create()
+        asyncio.run(_run_until_told(places))
+    except _CANNOT_START as error:
+        hint = getattr(error, "hint", "")
+        print(f"error: the control plane cannot start: {error}" + (f"\n   do: {hint}" if hint else ""), file=sys.stderr)  # noqa: T201 - for a person
+        return 1
+    return 0

@@ -1,0 +1,56 @@
+"""Pilot as the API sees it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hauberk.api.metadata import ObjectKey
+from hauberk.api.problem import Problem
+from hauberk.mesh.snapshot import MeshSnapshot
+from hauberk.pilot.pilot import Pilot
+from hauberk.pilot.status import PushResult
+from hauberk.translate.outbound import translate_mesh, translate_routes
+from hauberk.translate.proxy import translate_own
+from hauberk.xds.resource import Resource
+
+Resources = tuple[Resource, ...]
+
+
+class ServedPilot:
+    """Pilot's answers in the API's shapes."""
+
+    def __init__(self, pilot: Pilot) -> None:
+        self._pilot = pilot
+
+    @property
+    def ready(self) -> bool:
+        """Whether proxies can be served."""
+        return self._pilot.ready
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What could not be translated, and what proxies refused."""
+        return self._pilot.problems
+
+    async def wait(self, revision: int, timeout: float) -> PushResult:
+        """Returns when every proxy that `revision` concerns has acknowledged it, or when `timeout` seconds are over."""
+        return await self._pilot.wait(revision, timeout)
+
+    def proxies(self) -> Sequence[dict[str, Any]]:
+        """The proxies as `status -o json` shows them; what their agents know is added by who asks both."""
+        return [status.to_json() for status in self._pilot.status()]
+
+
+class SidecarTranslator:
+    """The translation of `translate`, layer by layer."""
+
+    def mesh(self, snapshot: MeshSnapshot) -> Resources:
+        """What every proxy of the mesh is told alike."""
+        return translate_mesh(snapshot)
+
+    def namespace(self, snapshot: MeshSnapshot, namespace: str) -> Resources:
+        """What every proxy of one namespace is told besides."""
+        return translate_routes(snapshot, namespace)
+
+    def pod(self, snapshot: MeshSnapshot, pod: ObjectKey) -> Resources:
+        """What only the sidecar of `pod` is told; empty if it has none."""
+        return translate_own(snapshot, pod)
