@@ -211,7 +211,8 @@ def _service(mesh: Mesh, service: Document) -> Iterator[str]:
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
     yield _field("Names", f"{name}.{namespace}.svc.cluster.local, {name}.{namespace}, and {name} within its namespace")
     rows = [
-        f"{port.get('name', '-')}: {port['port']} to {port.get('targetPort', port['port'])}, {port.get('appProtocol') or 'by name, or sniffed'}"
+        f"{port.get('name', '-')}: {port['port']} to {port.get('targetPort', port['port'])}, "
+        f"{port.get('appProtocol') or 'protocol by name, or sniffed'}"
         for port in get(service, "spec", "ports", default=[])
     ]
     yield from _block("Ports", rows)

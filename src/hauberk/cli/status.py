@@ -12,7 +12,9 @@ from hauberk.cli import connection, output
 from hauberk.cli.age import moment, span
 from hauberk.cli.connection import Mesh
 from hauberk.cli.failure import Exit, Failure
+from hauberk.cli.options import wait_option
 from hauberk.cli.output import Format, output_option
+from hauberk.cli.progress import wait_until
 from hauberk.cli.table import Cell, bad, good, middling
 from hauberk.cli.verbs import verb
 from hauberk.cli.views import get
@@ -22,12 +24,15 @@ _INTERVAL = 1.0  # seconds between two looks of --watch
 PROXY_HEADER = ("POD", "NAMESPACE", "READY", "SYNCED", "CERTIFICATE", "EXPIRES IN", "REJECTED")
 
 
-@verb("status", "hauberk status", "hauberk status -o json", "hauberk status --watch")
+@verb("status", "hauberk status", "hauberk status -o json", "hauberk status --watch", "hauberk status --wait=30s")
 @click.option("-w", "--watch", is_flag=True, help="Show it again whenever it changes.")
+@wait_option("First wait until control plane and agent are ready and every proxy is synced.  [TIMEOUT: 60s]")
 @output_option("table", "wide", "json", "yaml", "jsonpath")
-def status(*, watch: bool, form: Format) -> int:
-    """Control plane, agent and proxies: synced, certificates, health."""
+def status(*, watch: bool, wait: float | None, form: Format) -> int:
+    """Control plane, agent and proxies: synced, certificates, health. The exit code says whether all is well."""
     mesh = connection.mesh()
+    if wait is not None:
+        wait_until(lambda: _settled(mesh), wait, "the mesh ready")
     shown = ""
     while True:
         document = fetch_status(mesh)
@@ -52,6 +57,17 @@ def fetch_status(mesh: Mesh) -> Document:
     if isinstance(pilot, Failure) and isinstance(agent, Failure):
         raise pilot
     return join(None if isinstance(pilot, Failure) else pilot, None if isinstance(agent, Failure) else agent)
+
+
+def _settled(mesh: Mesh) -> tuple[bool, str]:
+    """Whether all is well, for somebody who waits for a mesh that may only be starting."""
+    try:
+        document = fetch_status(mesh)
+    except Failure as failure:
+        return False, failure.what
+    proxies = document["proxies"]
+    waiting = sum(not (proxy.get("ready") and proxy.get("synced")) for proxy in proxies)
+    return healthy(document) and not waiting, f"{len(proxies) - waiting} of {len(proxies)} proxies are ready and synced"
 
 
 def join(pilot: Document | None, agent: Document | None) -> Document:
