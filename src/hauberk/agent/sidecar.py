@@ -1,0 +1,270 @@
+"""The sidecars of this machine: each pod's Envoy, with its identity, its configuration and its socket."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+from hauberk.agent.envoy_admin import AdminUnreachable, EnvoyAdmin
+from hauberk.agent.records import Records
+from hauberk.agent.relay import Relay
+from hauberk.agent.relay_cache import RelayCache
+from hauberk.agent.relay_service import follow_upstream, keep_cache, serving
+from hauberk.agent.rotation import CertificateClient, Identity, Rotation
+from hauberk.agent.sds import build_identity_layer
+from hauberk.agent.settings import AgentSettings
+from hauberk.agent.sidecar_envoy import ACCESS_LOG, ADMIN_SOCKET, XDS_SOCKET, build_arguments, build_node
+from hauberk.agent.sidecar_pod import PodRef
+from hauberk.agent.sidecar_process import EnvoyProcess, proxy_uid
+from hauberk.agent.sidecar_state import CertificateState, SidecarState
+from hauberk.envoy.binary import SETTING, find_envoy
+from hauberk.kit.backoff import Backoff
+from hauberk.kit.clock import Clock, SystemClock
+from hauberk.kit.log import logger
+from hauberk.kit.places import Places
+from hauberk.kit.unix_http import AsyncUnixHttp
+from hauberk.linux.launch import Launcher
+from hauberk.xds.client import ResourcePool
+
+__all__ = ["PodRef", "SidecarUnknown", "Sidecars"]
+
+# While Envoy is down the pod has no network, so the first restart is immediate; a crash loop must not eat the machine.
+RESTART = Backoff(first=0.5, limit=30.0, immediate=1, reset_after=60.0)
+_READY_POLL_SECONDS = 0.02  # between accepting its configuration and serving, Envoy says nothing that could be waited for
+_READY_POLL_LIMIT = 0.5
+# `skip_exit`: listeners go on accepting, for callers that have not heard yet; answered requests close their connections.
+_DRAIN = "/drain_listeners?graceful&inboundonly&skip_exit"
+
+_log = logger("sidecar")
+
+
+class SidecarUnknown(LookupError):
+    """No sidecar of that pod is kept here."""
+
+
+class Sidecar:
+    """One pod's sidecar, kept running until told otherwise."""
+
+    def __init__(
+        self, pod: PodRef, *, launcher: Launcher, api: AsyncUnixHttp, places: Places, envoy: Path, pool: ResourcePool, clock: Clock
+    ) -> None:
+        self.pod = pod
+        self.directory = places.pod_run(pod.uid)
+        self.admin = EnvoyAdmin(self.directory / ADMIN_SOCKET)
+        self.ready = asyncio.Event()
+        self.on_change: Callable[[], None] = lambda: None
+        self._places = places
+        self._envoy = envoy
+        self._clock = clock
+        self._cache = RelayCache(cache_path(places, pod.uid))
+        self._relay = Relay(build_node(pod), held=self._cache.read(), pool=pool, on_change=self._relay_changed)
+        self._rotation = Rotation(pod, issue=CertificateClient(api), publish=self._publish, clock=clock)
+        self._process = EnvoyProcess(launcher, pod.process)
+        self._identified = asyncio.Event()
+        self._configured = asyncio.Event()
+        self._cacheable = asyncio.Event()
+        self._running = False
+        self._restarts = 0
+        self._problem = ""
+
+    async def run(self) -> NoReturn:
+        """All parts work together until cancelled; Envoy itself goes on after that."""
+        await asyncio.to_thread(prepare_directory, self._places, self.directory)
+        async with serving(self._relay, self.directory / XDS_SOCKET, proxy_uid()), asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._rotation.run(), name="sidecar:rotation")
+            tasks.create_task(follow_upstream(self._relay, self._places.xds_socket), name="sidecar:upstream")
+            tasks.create_task(keep_cache(self._relay, self._cache, self._cacheable), name="sidecar:cache")
+            tasks.create_task(self._keep_running(), name="sidecar:envoy")
+        raise AssertionError("none of these tasks ever returns")
+
+    async def stop(self) -> None:
+        """Envoy has ended."""
+        await self._process.stop()
+
+    @property
+    def state(self) -> SidecarState:
+        """How it is now."""
+        identity = self._rotation.identity
+        return SidecarState(
+            ready=self.ready.is_set(),
+            running=self._running,
+            connected=self._relay.connected,
+            control_plane=self._relay.upstream_connected,
+            certificate=CertificateState.of(identity.svid) if identity is not None else None,
+            rejected=self._relay.rejections,
+            restarts=self._restarts,
+            problem=self._problem or self._rotation.problem,
+        )
+
+    def _publish(self, identity: Identity) -> None:
+        self._relay.set_identity(build_identity_layer(identity))
+        self._identified.set()
+
+    def _relay_changed(self) -> None:
+        self._cacheable.set()
+        if self._relay.configured:
+            self._configured.set()
+        else:
+            self._configured.clear()
+        self.on_change()
+
+    async def _keep_running(self) -> NoReturn:
+        # Started without its certificate, Envoy would hold its listeners back and its callers would be refused all the longer.
+        await self._identified.wait()
+        failures = 0
+        while True:
+            began = self._clock.monotonic()
+            try:
+                status = await self._run_once()
+            except OSError as exc:
+                self._problem = f"Envoy does not start: {exc}"
+            else:
+                self._problem = f"Envoy ended with wait status {status}"
+            self._restarts += 1
+            failures = RESTART.failures_after(failures, self._clock.monotonic() - began)
+            _log.warning("envoy is started again", pod=self.pod.full_name, reason=self._problem, failures=failures)
+            self.on_change()
+            await asyncio.sleep(RESTART.delay(failures))
+
+    async def _run_once(self) -> int:
+        """Envoy's wait status, after it has run (or was found running) and ended."""
+        log = self._places.pod_logs(self.pod.namespace, self.pod.name, self.pod.uid) / "proxy.log"
+        argv = build_arguments(self.pod, self._envoy)
+        started = await self._process.ensure(self.pod, binary=self._envoy, argv=argv, directory=self.directory, log=log)
+        _log.info("envoy started" if started else "envoy adopted", pod=self.pod.full_name)
+        self._running = True
+        watcher = asyncio.create_task(self._become_ready(), name="sidecar:ready")
+        try:
+            return await self._process.ended()
+        finally:
+            watcher.cancel()
+            self._running = False
+            self.ready.clear()
+            await asyncio.gather(watcher, return_exceptions=True)
+
+    async def _become_ready(self) -> None:
+        delay = _READY_POLL_SECONDS
+        # Envoy's own word is not enough: without a control plane it would say "ready" with nothing configured at all.
+        while not (self._configured.is_set() and await self.admin.is_ready()):
+            await self._configured.wait()
+            await asyncio.sleep(delay)
+            delay = min(delay * 1.5, _READY_POLL_LIMIT)
+        self._problem = ""
+        self.ready.set()
+        self.on_change()
+
+
+class Sidecars:
+    """All sidecars of this machine. `on_change` is called with a pod's uid when its sidecar's state may have changed."""
+
+    def __init__(
+        self,
+        *,
+        launcher: Launcher,
+        api: AsyncUnixHttp,
+        places: Places,
+        settings: AgentSettings,
+        records: Records | None = None,
+        clock: Clock | None = None,
+        on_change: Callable[[str], None] = lambda _uid: None,
+    ) -> None:
+        self._launcher = launcher
+        self._api = api
+        self._places = places
+        self._settings = settings
+        self._records = records
+        self._clock = clock or SystemClock()
+        self._on_change = on_change
+        self._pool = ResourcePool()
+        self._sidecars: dict[str, Sidecar] = {}
+        self._tasks: dict[str, asyncio.Task[NoReturn]] = {}
+
+    async def start(self, pod: PodRef) -> None:
+        """The pod's Envoy runs, or ran already, and serves: it has its certificate and has accepted its configuration.
+
+        Raises EnvoyMissing if there is none to run. Anything else that is missing is waited for; `state` says what.
+        """
+        sidecar = self._sidecars.get(pod.uid) or self._begin(pod)
+        await sidecar.ready.wait()
+
+    async def drain(self, uid: str) -> None:
+        """Callers of the pod are asked, connection by connection, to go elsewhere; none is cut off."""
+        with suppress(SidecarUnknown, AdminUnreachable):
+            await self.admin(uid, "POST", _DRAIN)
+
+    async def stop(self, uid: str) -> None:
+        """The pod's Envoy has ended, its last records are kept, and nothing of it remains; also if it was never started here."""
+        task = self._tasks.pop(uid, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await EnvoyProcess(self._launcher, f"{uid}/proxy").stop()
+        if self._records is not None:
+            await self._records.leave(uid)
+        self._sidecars.pop(uid, None)
+        await asyncio.to_thread(remove_files, self._places, uid)
+
+    def state(self, uid: str) -> SidecarState | None:
+        """How the pod's sidecar is now; None if it has none."""
+        sidecar = self._sidecars.get(uid)
+        return sidecar.state if sidecar is not None else None
+
+    async def admin(self, uid: str, method: str, path: str) -> tuple[int, bytes]:
+        """The answer of the pod's Envoy; SidecarUnknown or AdminUnreachable if there is none."""
+        sidecar = self._sidecars.get(uid)
+        if sidecar is None:
+            raise SidecarUnknown(f"pod {uid} has no sidecar here")
+        return await sidecar.admin.request(method, path)
+
+    async def close(self) -> None:
+        """Nothing is kept running by this agent any more; the Envoys go on, for the next agent to adopt."""
+        tasks = tuple(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, pod: PodRef) -> Sidecar:
+        envoy = find_envoy({SETTING: self._settings.envoy}) if self._settings.envoy else find_envoy()
+        sidecar = Sidecar(pod, launcher=self._launcher, api=self._api, places=self._places, envoy=envoy, pool=self._pool, clock=self._clock)
+        sidecar.on_change = lambda: self._on_change(pod.uid)
+        self._sidecars[pod.uid] = sidecar
+        if self._records is not None:
+            self._records.follow(pod, sidecar.directory / ACCESS_LOG)
+        self._tasks[pod.uid] = asyncio.create_task(self._keep(sidecar), name=f"sidecar:{pod.full_name}")
+        return sidecar
+
+    async def _keep(self, sidecar: Sidecar) -> NoReturn:
+        failures = 0
+        while True:
+            try:
+                await sidecar.run()
+            except Exception:
+                # One pod's trouble is not the others': it is told with all its details, and its sidecar begun anew.
+                failures += 1
+                _log.exception("a sidecar's keeper failed", pod=sidecar.pod.full_name)
+            await asyncio.sleep(RESTART.delay(failures + 1))
+
+
+def cache_path(places: Places, uid: str) -> Path:
+    """Where the configuration of that pod's Envoy is kept."""
+    return places.agent_state / "xds" / f"{uid}.xds"
+
+
+def prepare_directory(places: Places, directory: Path) -> None:
+    """The pod's directory exists and is open to its Envoy alone (and to root)."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    uid = proxy_uid()
+    if uid is not None:
+        shutil.chown(directory, uid, uid)
+        # Envoy's user passes through the directories above and may not even list them; what lies in them guards itself.
+        for parent in (places.run.parent, places.run, directory.parent):
+            parent.chmod(parent.stat().st_mode & 0o777 | 0o001)
+
+
+def remove_files(places: Places, uid: str) -> None:
+    """The pod's sockets, records file and cache are gone."""
+    shutil.rmtree(places.pod_run(uid), ignore_errors=True)
+    RelayCache(cache_path(places, uid)).forget()
