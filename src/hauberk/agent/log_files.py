@@ -29,16 +29,13 @@ class ContainerLog:
 
     def begin(self) -> None:
         """A new life: what was written so far is the previous one's."""
-        for older in self._older():
+        for older in self.older():
             older.unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             self.current.replace(self.previous)
 
-    def parts(self) -> tuple[Path, ...]:
-        """The files of the current life, oldest first."""
-        return (*self._older(), self.current) if self.current.exists() else self._older()
-
-    def _older(self) -> tuple[Path, ...]:
+    def older(self) -> tuple[Path, ...]:
+        """The parts of the current life that were cut off, oldest first."""
         return tuple(sorted(self.current.parent.glob(self.current.name + ".*"), key=lambda path: -int(path.suffix[1:])))
 
 

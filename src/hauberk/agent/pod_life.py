@@ -29,7 +29,6 @@ from hauberk.linux.process import Process, ProcessSpec
 
 _RETRY: Final = Backoff(first=0.5, limit=30.0)
 _FINALIZE_RETRY: Final = Backoff(first=0.1, limit=2.0)
-_SIDECAR_LOOK_SECONDS: Final = 0.1
 _ENDED: Final = ("Succeeded", "Failed")
 _PROXY: Final = "proxy"
 _TOLD_SECONDS: Final = 5.0
@@ -54,6 +53,7 @@ class PodLife:
         self._trouble: Trouble | None = None
         self._terminating = False
         self._sidecar_ready = self._sidecar_was_ready()
+        self._sidecar_changed = asyncio.Event()
         self._gate = asyncio.Event()
         self._ending = asyncio.Event()
         self._forget = True
@@ -81,6 +81,10 @@ class PodLife:
         self.pod = pod.model_copy(update={"status": self.pod.status})
         if pod.metadata.deletion_timestamp is not None:
             self.end(forget=True)
+
+    def sidecar_changed(self) -> None:
+        """The state of the pod's sidecar may be another."""
+        self._sidecar_changed.set()
 
     @property
     def ending(self) -> bool | None:
@@ -153,8 +157,9 @@ class PodLife:
         await self._ground.start_sidecar_in_turn()
         self._gate.set()
         while True:
+            self._sidecar_changed.clear()
             self._look_at_sidecar()
-            await asyncio.sleep(_SIDECAR_LOOK_SECONDS)
+            await self._sidecar_changed.wait()
 
     async def _run_programs(self) -> None:
         for life in self._inits if not self._initialized else ():
@@ -207,8 +212,8 @@ class PodLife:
         loop = asyncio.get_running_loop()
         wait = min(self._world.settings.drain_seconds, max(0.0, until - loop.time()))
         await self._report.told(wait)
+        await self._ground.drain(wait)
         await asyncio.sleep(wait)
-        await self._ground.drain(max(0.0, min(self._world.settings.drain_limit_seconds, until - loop.time())))
 
     async def _finalize(self) -> None:
         failures = 0

@@ -39,6 +39,11 @@ class Pods:
         """Every pod of this machine."""
         return tuple(self._lives.values())
 
+    def sidecar_changed(self, uid: str) -> None:
+        """The state of that pod's sidecar may be another."""
+        if (life := self._lives.get(uid)) is not None:
+            life.sidecar_changed()
+
     async def run(self) -> None:
         """Keeps the machine's pods as the control plane wants them, until cancelled."""
         async with asyncio.TaskGroup() as tasks:

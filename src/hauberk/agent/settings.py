@@ -31,8 +31,6 @@ class AgentSettings:
     log_files: int = 3
     # How long a terminating pod waits, after it has become unready, for callers to hear of it before its program is asked to end.
     drain_seconds: float = 1.0
-    # And how long, at most, its sidecar then waits for requests under way.
-    drain_limit_seconds: float = 10.0
     # A status that changes many times within this span is written once.
     status_interval_seconds: float = 0.02
     # Names change when pods come and go: long enough that a busy resolver is not asked for every connection.

@@ -1,0 +1,164 @@
+"""The agent of a mesh on one machine: pods, sidecars, names, records and sessions in one process and one event loop."""
+
+import argparse
+import asyncio
+import os
+import platform
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+
+from hauberk.agent import server
+from hauberk.agent.config_maps import ConfigMapReader
+from hauberk.agent.environment import inherited_environment
+from hauberk.agent.ipam import AddressBook
+from hauberk.agent.log_files import rotate_forever
+from hauberk.agent.names import NameServer
+from hauberk.agent.network import PodNetwork
+from hauberk.agent.pod_life import NODE
+from hauberk.agent.pod_world import World
+from hauberk.agent.pods import Pods
+from hauberk.agent.records import Records
+from hauberk.agent.sessions import Sessions
+from hauberk.agent.settings import AgentSettings, SettingInvalid, read_settings
+from hauberk.agent.sidecar import Sidecars
+from hauberk.kit.clock import Clock, SystemClock
+from hauberk.kit.log import configure_logging, logger
+from hauberk.kit.places import Places, PlaceUnusable
+from hauberk.kit.unix_http import AsyncUnixHttp
+from hauberk.linux.failure import LinuxFailure
+from hauberk.linux.launch import Launcher
+
+MESH_VARIABLE = "HAUBERK_MESH"
+ROOTLESS_VARIABLE = "HAUBERK_ROOTLESS"
+
+_CANNOT_START = (SettingInvalid, PlaceUnusable, LinuxFailure, OSError)
+_log = logger("agent")
+
+
+class Agent:
+    """All parts of the agent, made and joined."""
+
+    def __init__(
+        self, places: Places, launcher: Launcher, node: int, *, settings: AgentSettings, clock: Clock, environment: Mapping[str, str]
+    ) -> None:
+        api = AsyncUnixHttp(places.api_socket)
+        self._places = places
+        self._node = node
+        self._settings = settings
+        self._network = PodNetwork(node)
+        self._records = Records(places.records, clock=clock)
+        self._sidecars = Sidecars(
+            launcher=launcher,
+            api=api,
+            places=places,
+            settings=settings,
+            records=self._records,
+            clock=clock,
+            on_change=self._sidecar_changed,
+        )
+        self._names = NameServer(launcher, api, places.agent_state, settings)
+        world = World(
+            launcher=launcher,
+            api=api,
+            places=places,
+            settings=settings,
+            clock=clock,
+            sidecars=self._sidecars,
+            network=self._network,
+            addresses=AddressBook(places.agent_state / "addresses.json"),
+            config_maps=ConfigMapReader(api, places.agent_state / "config-maps.json"),
+            slots=asyncio.Semaphore(settings.parallel_starts),
+            node=platform.node(),
+            rootless=environment.get(ROOTLESS_VARIABLE) == "1",
+            inherited=inherited_environment(environment),
+        )
+        self._pods = Pods(world)
+        self._sessions = Sessions(self._pods, launcher)
+        self._parts = server.Parts(pods=self._pods, sidecars=self._sidecars, records=self._records, clock=clock, node=world.node)
+
+    def _sidecar_changed(self, uid: str) -> None:
+        self._pods.sidecar_changed(uid)
+
+    async def run(self, told_to_end: asyncio.Event) -> None:
+        """Works until told to end; then every pod has been ended in order."""
+        await self._network.install_node()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                working = self._start(tasks)
+                await told_to_end.wait()
+                _log.info("ending all pods")
+                await self._pods.end_all()
+                for task in working:
+                    task.cancel()
+        finally:
+            await self._sidecars.close()
+            await self._records.close()
+
+    def _start(self, tasks: asyncio.TaskGroup) -> tuple[asyncio.Task[None], ...]:
+        parts = {
+            "names": self._names.run(self._node, self._network.nameservers),
+            "records": self._records.run(),
+            "logs": rotate_forever(self._places.logs / "pods", self._settings),
+            "sessions": self._sessions.serve(self._places.session_socket),
+            "http": server.serve(self._parts, self._places.agent_socket),
+            # Last: what it starts may be asked about at once.
+            "pods": self._pods.run(),
+        }
+        return tuple(tasks.create_task(part, name=name) for name, part in parts.items())
+
+
+async def run(
+    places: Places,
+    told_to_end: asyncio.Event,
+    *,
+    settings: AgentSettings | None = None,
+    clock: Clock | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Works until told to end; then all pods have been ended, and only their objects and logs are left.
+
+    Cancelled, it leaves the pods running, for the next agent to adopt.
+    """
+    places.agent_state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    launcher = await Launcher.connect(places.init_socket)
+    try:
+        node = await launcher.create_network(NODE)
+        agent = Agent(
+            places,
+            launcher,
+            node,
+            settings=settings or read_settings(),
+            clock=clock or SystemClock(),
+            environment=os.environ if environment is None else environment,
+        )
+        await agent.run(told_to_end)
+        await launcher.delete_network(NODE)
+    finally:
+        launcher.close()
+
+
+async def _run_until_told(places: Places, settings: AgentSettings) -> None:
+    told_to_end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_end.set)
+    await run(places, told_to_end, settings=settings)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`hauberk agent`: works until SIGTERM or SIGINT; 0 if it ended in order, 1 if it cannot start."""
+    parser = argparse.ArgumentParser(prog="hauberk agent", description="The agent by itself: it needs a running launcher.")
+    parser.add_argument("--mesh", default=os.environ.get(MESH_VARIABLE, "default"), help="which mesh on this machine")
+    arguments = parser.parse_args(argv)
+    configure_logging("agent")
+    os.umask(0o077)  # logs, caches and sockets are nobody else's business
+    try:
+        places = Places(arguments.mesh)
+        places.create()
+        asyncio.run(_run_until_told(places, read_settings()))
+    except _CANNOT_START as error:
+        hint = getattr(error, "hint", "")
+        print(f"error: the agent cannot start: {error}" + (f"\n   do: {hint}" if hint else ""), file=sys.stderr)  # noqa: T201 - for a person
+        return 1
+    return 0
