@@ -26,7 +26,8 @@ class InboundPort:
 class Inbound:
     """The inbound side of one workload. `policies` is the same tuple for all workloads that the same policies select.
 
-    `mode` is that of ports which nothing names; `origins` are the objects that decided about ports and modes.
+    `mode` is that of ports which nothing names. `mode_origins` and `service_origins` are the objects that decided about modes
+    and about ports.
     """
 
     workload: ObjectKey
@@ -34,7 +35,8 @@ class Inbound:
     ports: tuple[InboundPort, ...]
     mode: MtlsMode
     policies: tuple[AuthorizationPolicy, ...]
-    origins: tuple[str, ...]
+    mode_origins: tuple[str, ...]
+    service_origins: tuple[str, ...]
 
 
 def build_inbound(workload: Workload, modes: Modes, policies: tuple[AuthorizationPolicy, ...], *services: MeshService) -> Inbound:
@@ -52,5 +54,6 @@ def build_inbound(workload: Workload, modes: Modes, policies: tuple[Authorizatio
         ports=tuple(InboundPort(number, protocol, modes.of(number)) for number, protocol in sorted(protocols.items())),
         mode=modes.default,
         policies=policies,
-        origins=(*modes.origins, *(str(service.key) for service in services)),
+        mode_origins=modes.origins,
+        service_origins=tuple(str(service.key) for service in services),
     )

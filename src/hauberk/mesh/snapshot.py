@@ -28,7 +28,7 @@ from hauberk.mesh.template import build_template, templates_by_namespace
 from hauberk.mesh.workload import Workload, build_workload
 
 Policies = tuple[AuthorizationPolicy, ...]
-O = TypeVar("O", bound=ApiObject)
+Kind = TypeVar("Kind", bound=ApiObject)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class _Builder:
             reuse=reuse,
         )
 
-    def of(self, kind: type[O]) -> list[O]:
+    def of(self, kind: type[Kind]) -> list[Kind]:
         """Objects of one kind, by key: whatever depends on their order then depends on nothing."""
         found = [each for each in self.kinds.get(kind.__name__, ()) if isinstance(each, kind)]
         return sorted(found, key=_place)

@@ -1,0 +1,109 @@
+"""What a sidecar writes about each request and connection: one line of JSON with short keys.
+
+The names and meanings of the keys are here and nowhere else; `telemetry` decodes them. A value that does not apply is left out
+of the line or null. Numbers are JSON numbers where Envoy knows them as such.
+
+The file is named relative to Envoy's working directory (the directory of its pod), so that all proxies share the same listeners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.core.v3 import substitution_format_string_pb2
+from envoy.extensions.access_loggers.file.v3 import file_pb2
+from google.protobuf import struct_pb2
+
+from hauberk.envoy.message import any_
+
+ACCESS_LOG_FILE: Final = "access.log"
+
+# Where network policy leaves its decision about a TCP connection: "allow|POLICY" or "deny|POLICY", POLICY empty if implicit.
+DECISION_STATE: Final = "hauberk.decision"
+
+# Longer texts are cut: one request must not fill the agent's memory.
+_LONGEST: Final = 1024
+
+# Every line.
+_ALWAYS: Final = {
+    "t": "%START_TIME(%s.%6f)%",  # when it began: seconds since 1970
+    "us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",  # HTTP: microseconds from the request's first to the response's last byte
+    "ms": "%DURATION%",  # milliseconds from beginning to end
+    "f": "%RESPONSE_FLAGS%",  # Envoy's response flags, or "-"
+    "bi": "%BYTES_RECEIVED%",  # bytes of the bodies (TCP: of the connection) received from the caller
+    "bo": "%BYTES_SENT%",  # and sent to the caller
+    "c": "%UPSTREAM_CLUSTER_RAW%",  # outbound|PORT||HOST, inbound|PORT||, PassthroughCluster, InboundPassthroughCluster, BlackHoleCluster
+    "u": "%UPSTREAM_HOST%",  # address:port that was connected to
+    "ca": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",  # address:port of the caller
+    "la": "%DOWNSTREAM_LOCAL_ADDRESS%",  # address:port that the caller connected to (before interception)
+    "ut": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",  # why the connection to `u` failed
+}
+
+# Lines of requests ("k": "h").
+_REQUEST: Final = {
+    "m": "%REQ(:METHOD)%",
+    "a": f"%REQ(:AUTHORITY):{_LONGEST}%",
+    "p": f"%REQ(:PATH):{_LONGEST}%",  # with the query; on the destination's side after normalization
+    "v": "%PROTOCOL%",  # HTTP/1.0, HTTP/1.1, HTTP/2
+    "s": "%RESPONSE_CODE%",  # 0: the caller went away before there was an answer
+    "g": "%GRPC_STATUS_NUMBER%",
+    "r": f"%REQ(X-REQUEST-ID):{_LONGEST}%",
+    "ti": "%TRACE_ID%",
+    "si": "%SPAN_ID%",
+    "x": "%RESPONSE_CODE_DETAILS%",  # rbac_access_denied_matched_policy[NAME]: denied by NAME; [none]: no ALLOW matched
+}
+
+# Lines of connections ("k": "t"; "k": "l": only the listener saw them, because no chain matched or the handshake failed).
+_CONNECTION: Final = {
+    "x": "%CONNECTION_TERMINATION_DETAILS%",
+    "q": f"%FILTER_STATE({DECISION_STATE}:PLAIN)%",  # policy's decision, see DECISION_STATE
+}
+
+# Lines of the caller's sidecar ("d": "o").
+_OUTBOUND: Final = {
+    "pi": "%UPSTREAM_PEER_URI_SAN%",  # SPIFFE ID of the other side
+    "oi": "%UPSTREAM_LOCAL_URI_SAN%",  # SPIFFE ID of this side
+    "tv": "%UPSTREAM_TLS_VERSION%",
+    "tc": "%UPSTREAM_TLS_CIPHER%",
+    "tg": "%UPSTREAM_TLS_GROUP%",
+    "w": "%UPSTREAM_HOST_NAME%",  # NAME.NAMESPACE of the pod behind `u`; an address if it is not a pod of the mesh
+}
+
+# Lines of the called sidecar ("d": "i").
+_INBOUND: Final = {
+    "pi": "%DOWNSTREAM_PEER_URI_SAN%",
+    "oi": "%DOWNSTREAM_LOCAL_URI_SAN%",
+    "tv": "%DOWNSTREAM_TLS_VERSION%",
+    "tc": "%DOWNSTREAM_TLS_CIPHER%",
+    "tg": "%DOWNSTREAM_TLS_GROUP%",
+    "n": "%REQUESTED_SERVER_NAME%",  # outbound_.PORT_._.HOST: the service's port and host that the caller's sidecar meant
+    "tf": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",  # why the handshake failed
+}
+
+# The policy that allowed or denied a request.
+_INBOUND_REQUEST: Final = {"q": "%DYNAMIC_METADATA(envoy.filters.http.rbac:enforced_effective_policy_id)%"}
+
+
+def _line(kind: str, direction: str, *parts: Mapping[str, str]) -> Mapping[str, str]:
+    keys = {"k": kind, "d": direction}
+    for part in parts:
+        keys |= part
+    return keys
+
+
+OUTBOUND_REQUEST: Final = _line("h", "o", _ALWAYS, _REQUEST, _OUTBOUND)
+INBOUND_REQUEST: Final = _line("h", "i", _ALWAYS, _REQUEST, _INBOUND, _INBOUND_REQUEST)
+OUTBOUND_CONNECTION: Final = _line("t", "o", _ALWAYS, _CONNECTION, _OUTBOUND)
+INBOUND_CONNECTION: Final = _line("t", "i", _ALWAYS, _CONNECTION, _INBOUND)
+INBOUND_FAILURE: Final = _line("l", "i", _ALWAYS, _CONNECTION, _INBOUND)
+
+
+def access_log(keys: Mapping[str, str], when: accesslog_pb2.AccessLogFilter | None = None) -> accesslog_pb2.AccessLog:
+    """A log that writes `keys` to the pod's file, of everything or only `when` the filter says so."""
+    values = struct_pb2.Struct()
+    values.update(keys)
+    text = substitution_format_string_pb2.SubstitutionFormatString(json_format=values, omit_empty_values=True)
+    logger = file_pb2.FileAccessLog(path=ACCESS_LOG_FILE, log_format=text)
+    return accesslog_pb2.AccessLog(name="file", filter=when, typed_config=any_(logger))

@@ -1,0 +1,41 @@
+"""Numbers and words that the mesh's settings put into many resources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from hauberk.api.mesh_config import MeshConfig, Normalization
+from hauberk.mesh.settings import MeshSettings
+
+# How long an undeclared port is looked at before it is taken for TCP: the wait of a program whose server speaks first.
+_DETECTION: Final = timedelta(milliseconds=300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """`connection_age`: no connection between sidecars is used longer than the certificates it was made with are valid.
+
+    `detection`: for so long the first bytes on a port that nothing declares are waited for; zero is for ever.
+    """
+
+    trust_domain: str
+    connect_timeout: timedelta
+    connection_age: timedelta
+    detection: timedelta
+    normalization: Normalization
+    registry_only: bool
+
+
+def build_limits(config: MeshConfig, settings: MeshSettings) -> Limits:
+    """What `config` and `settings` ask for."""
+    detection = config.protocol_detection_timeout
+    return Limits(
+        trust_domain=config.trust_domain,
+        connect_timeout=config.connect_timeout,
+        connection_age=config.hauberk.certificate_lifetime or settings.certificate_life,
+        detection=_DETECTION if detection is None else detection,
+        normalization=config.path_normalization.normalization,
+        registry_only=config.outbound_traffic_policy.mode == "REGISTRY_ONLY",
+    )

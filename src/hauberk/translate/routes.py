@@ -1,0 +1,125 @@
+"""Route configurations: which cluster a request goes to, and under which rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from envoy.config.route.v3 import route_components_pb2, route_pb2
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
+from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2
+from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from xds.core.v3 import extension_pb2 as xds_extension_pb2
+from xds.type.matcher.v3 import matcher_pb2
+
+from hauberk.envoy.message import any_, boolean, duration, uint32
+from hauberk.envoy.name import BLACK_HOLE, PASSTHROUGH, outbound
+from hauberk.mesh.service import MeshPort, MeshService
+from hauberk.translate.http import RBAC_ALLOW, RBAC_DENY
+from hauberk.translate.rbac import HttpRules
+
+Route = route_components_pb2.Route
+RouteAction = route_components_pb2.RouteAction
+VirtualHost = route_components_pb2.VirtualHost
+RetryPolicy = route_components_pb2.RetryPolicy
+
+# Only what cannot have reached the program, or what it refused unseen, is tried again.
+_RETRY_OUTBOUND: Final = "connect-failure,refused-stream,unavailable,cancelled,reset-before-request"
+_RETRY_INBOUND: Final = "reset-before-request"
+_RETRIES: Final = 2
+_HOST_ATTEMPTS: Final = 5
+
+
+def service_host(service: MeshService, port: MeshPort, domains: Iterable[str]) -> VirtualHost:
+    """Requests for `domains` go to `port` of `service`."""
+    return VirtualHost(name=f"{service.host}:{port.port}", domains=domains, routes=[_to_service(service, port)])
+
+
+def domains_of(service: MeshService, namespace: str, cluster_domain: str) -> tuple[str, ...]:
+    """What a program in `namespace` may call `service`: every name that resolves to it there, and its addresses."""
+    names = [service.host, *service.short_names(cluster_domain)]
+    if service.key.namespace == namespace:
+        names.append(service.key.name)
+    if service.headless:
+        # web-0.web.shop.svc…: the pods' own names below the service's.
+        names += [f"*.{name}" for name in names]
+    return (*names, *(f"[{address}]" if ":" in address else address for address in service.addresses))
+
+
+def outbound_routes(name: str, hosts: Iterable[VirtualHost]) -> route_pb2.RouteConfiguration:
+    """The configuration `name`; ports in the Host header make no difference."""
+    return route_pb2.RouteConfiguration(name=name, virtual_hosts=hosts, ignore_port_in_host_matching=True, validate_clusters=boolean(False))
+
+
+def any_host(service: MeshService, port: MeshPort) -> VirtualHost:
+    """Whatever the Host header says, it is `port` of `service`: the program connected to its address."""
+    return service_host(service, port, ("*",))
+
+
+def unknown_hosts(by_address: Mapping[str, tuple[MeshService, MeshPort]], *, registry_only: bool) -> VirtualHost:
+    """Requests whose Host the mesh does not know: a service if the program connected to its address, else outside (or nowhere)."""
+    name = "block_all" if registry_only else "allow_any"
+    outside = _route(BLACK_HOLE if registry_only else PASSTHROUGH)
+    if registry_only:
+        outside = Route(match=_everything(), direct_response=route_components_pb2.DirectResponseAction(status=502))
+    if not by_address:
+        return VirtualHost(name=name, domains=["*"], routes=[outside])
+    tree = matcher_pb2.Matcher.MatcherTree(
+        input=_extension("address", network_inputs_pb2.DestinationIPInput()),
+        exact_match_map=matcher_pb2.Matcher.MatcherTree.MatchMap(
+            map={address: _then(_to_service(service, port)) for address, (service, port) in by_address.items()}
+        ),
+    )
+    return VirtualHost(name=name, domains=["*"], matcher=matcher_pb2.Matcher(matcher_tree=tree, on_no_match=_then(outside)))
+
+
+def inbound_routes(name: str, cluster: str, rules: HttpRules, *, grpc: bool) -> route_pb2.RouteConfiguration:
+    """All requests to one port of the program, under `rules`."""
+    action = RouteAction(cluster=cluster, timeout=duration(0))
+    if not grpc:
+        action.retry_policy.CopyFrom(RetryPolicy(retry_on=_RETRY_INBOUND, num_retries=uint32(_RETRIES)))
+    route = Route(name="default", match=_everything(), route=action)
+    # The deadline that a gRPC client states is for the program to keep.
+    action.max_stream_duration.max_stream_duration.CopyFrom(duration(0))
+    action.max_stream_duration.grpc_timeout_header_max.CopyFrom(duration(0))
+    route.route.CopyFrom(action)
+    host = VirtualHost(name=name, domains=["*"], routes=[route])
+    configuration = route_pb2.RouteConfiguration(name=name, virtual_hosts=[host], validate_clusters=boolean(False))
+    for filter_name, rbac in ((RBAC_DENY, rules.deny), (RBAC_ALLOW, rules.allow)):
+        if rbac is not None:
+            enabled = rbac_pb2.RBACPerRoute(rbac=rbac_pb2.RBAC(rules=rbac))
+            configuration.typed_per_filter_config[filter_name].CopyFrom(any_(enabled))
+    return configuration
+
+
+def _to_service(service: MeshService, port: MeshPort) -> Route:
+    return _route(str(outbound(port.port, service.host)))
+
+
+def _route(cluster: str) -> Route:
+    action = RouteAction(cluster=cluster, timeout=duration(0), retry_policy=_outbound_retry())
+    return Route(name="default", match=_everything(), route=action)
+
+
+def _outbound_retry() -> RetryPolicy:
+    another = RetryPolicy.RetryHostPredicate(
+        name="envoy.retry_host_predicates.previous_hosts", typed_config=any_(previous_hosts_pb2.PreviousHostsPredicate())
+    )
+    return RetryPolicy(
+        retry_on=_RETRY_OUTBOUND,
+        num_retries=uint32(_RETRIES),
+        retry_host_predicate=[another],
+        host_selection_retry_max_attempts=_HOST_ATTEMPTS,
+    )
+
+
+def _everything() -> route_components_pb2.RouteMatch:
+    return route_components_pb2.RouteMatch(prefix="/")
+
+
+def _then(route: Route) -> matcher_pb2.Matcher.OnMatch:
+    return matcher_pb2.Matcher.OnMatch(action=_extension("route", route))
+
+
+def _extension(name: str, message: network_inputs_pb2.DestinationIPInput | Route) -> xds_extension_pb2.TypedExtensionConfig:
+    return xds_extension_pb2.TypedExtensionConfig(name=name, typed_config=any_(message))

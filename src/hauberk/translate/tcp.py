@@ -1,0 +1,88 @@
+"""The TCP side of a filter chain: bytes between the caller and a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from envoy.config.core.v3 import base_pb2, extension_pb2, substitution_format_string_pb2
+from envoy.config.listener.v3 import listener_components_pb2
+from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2
+from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+from envoy.extensions.formatter.cel.v3 import cel_pb2
+
+from hauberk.envoy.message import any_, duration, encode, uint32, with_newer
+from hauberk.envoy.name import BLACK_HOLE
+from hauberk.translate.access_log import DECISION_STATE, INBOUND_CONNECTION, OUTBOUND_CONNECTION, access_log
+from hauberk.translate.limits import Limits
+from hauberk.translate.tcp_authorization import ALLOW
+
+TcpProxy = tcp_proxy_pb2.TcpProxy
+Filter = listener_components_pb2.Filter
+FilterStateValue = value_pb2.FilterStateValue
+
+# Which cluster the proxy takes instead of its own, if this is set on the connection.
+_CLUSTER_STATE: Final = "envoy.tcp_proxy.cluster"
+_ON_TLS_HANDSHAKE: Final = 2  # field number of Config.on_downstream_tls_handshake
+_CONNECT_ATTEMPTS: Final = 3
+
+
+def outbound_tcp(cluster: str) -> Filter:
+    """Connections of the pod's program; if one endpoint does not answer, the next is tried."""
+    proxy = _proxy(cluster, OUTBOUND_CONNECTION)
+    proxy.max_connect_attempts.CopyFrom(uint32(_CONNECT_ATTEMPTS))
+    return _filter(proxy)
+
+
+def inbound_tcp(cluster: str, decision: str | None, limits: Limits, *, mutual: bool) -> tuple[Filter, ...]:
+    """Connections to the pod's program, if `decision` (CEL; None: there is nothing to decide) says so.
+
+    Through mutual TLS the program is connected to when the caller has proven its identity, not before.
+    """
+    proxy = _proxy(cluster if decision is None else BLACK_HOLE, INBOUND_CONNECTION)
+    if mutual:
+        proxy.upstream_connect_mode = tcp_proxy_pb2.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
+        proxy.max_downstream_connection_duration.CopyFrom(duration(limits.connection_age))
+    if decision is None:
+        return (_filter(proxy),)
+    return _decide(cluster, decision, mutual=mutual), _filter(proxy)
+
+
+def _decide(cluster: str, decision: str, *, mutual: bool) -> Filter:
+    # The proxy's own cluster leads nowhere: whatever goes wrong with the expression, the connection is closed.
+    chosen = f"{decision_is_allow()} ? '{cluster}' : '{BLACK_HOLE}'"
+    states = (_state(DECISION_STATE, "envoy.string", decision), _state(_CLUSTER_STATE, _CLUSTER_STATE, chosen))
+    if mutual:
+        config = set_filter_state_pb2.Config()
+        for state in states:
+            with_newer(config, _ON_TLS_HANDSHAKE, encode(state))
+    else:
+        config = set_filter_state_pb2.Config(on_new_connection=states)
+    return Filter(name="envoy.filters.network.set_filter_state", typed_config=any_(config))
+
+
+def decision_is_allow() -> str:
+    return f"filter_state['{DECISION_STATE}'].startsWith('{ALLOW}')"
+
+
+def _state(key: str, factory: str, expression: str) -> FilterStateValue:
+    text = substitution_format_string_pb2.SubstitutionFormatString(
+        text_format_source=base_pb2.DataSource(inline_string=f"%CEL({expression})%"),
+        formatters=[extension_pb2.TypedExtensionConfig(name="envoy.formatter.cel", typed_config=any_(cel_pb2.Cel()))],
+    )
+    return FilterStateValue(object_key=key, factory_key=factory, format_string=text, read_only=True)
+
+
+def _proxy(cluster: str, keys: Mapping[str, str]) -> TcpProxy:
+    return TcpProxy(
+        stat_prefix=cluster,
+        cluster=cluster,
+        access_log=[access_log(keys)],
+        # A connection may be silent for as long as its programs like; dead peers are found by keep-alive.
+        idle_timeout=duration(0),
+    )
+
+
+def _filter(proxy: TcpProxy) -> Filter:
+    return Filter(name="envoy.filters.network.tcp_proxy", typed_config=any_(proxy))

@@ -1,0 +1,135 @@
+"""AuthorizationPolicies for TCP connections: decided before the program hears of the connection.
+
+Envoy's RBAC filter for connections decides at the client's first byte. By then the program has been connected to, and a server
+that speaks first has greeted a caller it should never have met. So the decision is an expression (CEL) that is evaluated when the
+TLS handshake is done; it names the policy for the access record and chooses where the connection goes: to the program, or nowhere.
+
+What only HTTP knows (methods, paths, hosts) cannot be asked here. As in Istio, an ALLOW rule that asks it never allows, and a DENY
+rule denies what the rest of it says: both err on the closed side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from hauberk.api.authorization_policy import Action, AuthorizationPolicy, Operation, Rule, Source
+from hauberk.envoy.name import policy_name
+from hauberk.translate.identity_pattern import Pattern
+from hauberk.translate.rbac import source_patterns
+
+ALLOW: Final = "allow|"
+DENY: Final = "deny|"
+
+PEER: Final = "connection.uri_san_peer_certificate"
+NO_PEER: Final = "''"
+
+_TRUE, _FALSE = "true", "false"
+
+
+def decision(policies: Sequence[AuthorizationPolicy], port: int | None, peer: str, trust_domain: str) -> str:
+    """The CEL expression that gives `allow|POLICY` or `deny|POLICY` for a connection to `port` (None: it is not known here).
+
+    `peer` is the expression for the caller's SPIFFE ID. POLICY is empty where no rule, but the absence of one, decides.
+    """
+    denies = [p for p in policies if p.spec.action is Action.DENY]
+    allows = [p for p in policies if p.spec.action is Action.ALLOW]
+    otherwise = _text(DENY if allows else ALLOW)
+    for policy in reversed(allows):
+        otherwise = _branches(policy, port, peer, trust_domain, ALLOW, otherwise)
+    for policy in reversed(denies):
+        otherwise = _branches(policy, port, peer, trust_domain, DENY, otherwise)
+    return otherwise
+
+
+def _branches(policy: AuthorizationPolicy, port: int | None, peer: str, trust_domain: str, verdict: str, otherwise: str) -> str:
+    namespace = policy.metadata.namespace
+    for index, rule in reversed(list(enumerate(policy.spec.rules))):
+        condition = _rule(rule, namespace, port, peer, trust_domain, widen=verdict == DENY)
+        name = _text(verdict + policy_name(namespace, policy.metadata.name, index))
+        match condition:
+            case "true":
+                otherwise = name
+            case "false":
+                pass
+            case _:
+                otherwise = f"{condition} ? {name} : ({otherwise})"
+    return otherwise
+
+
+def _rule(rule: Rule, namespace: str, port: int | None, peer: str, trust_domain: str, *, widen: bool) -> str:
+    operations = [_operation(entry.operation, port, widen=widen) for entry in rule.to or ()]
+    # Istio drops an ALLOW rule whole if any part of it asks for HTTP.
+    if not widen and any(operation is None for operation in operations):
+        return _FALSE
+    sources = [_source(entry.source, namespace, peer, trust_domain) for entry in rule.from_ or ()]
+    asked = [operation for operation in operations if operation is not None]
+    return _all([_any(asked) if asked else _TRUE, _any(sources) if sources else _TRUE])
+
+
+def _operation(operation: Operation, port: int | None, *, widen: bool) -> str | None:
+    http = (operation.hosts, operation.not_hosts, operation.methods, operation.not_methods, operation.paths, operation.not_paths)
+    if any(http) and not widen:
+        return None
+    parts = []
+    if operation.ports:
+        parts.append(_ports(operation.ports, port))
+    if operation.not_ports:
+        parts.append(_not(_ports(operation.not_ports, port)))
+    return _all(parts)
+
+
+def _ports(values: Iterable[str], port: int | None) -> str:
+    if port is None:
+        return f"destination.port in [{', '.join(str(int(value)) for value in values)}]"
+    return _TRUE if port in {int(value) for value in values} else _FALSE
+
+
+def _source(source: Source, namespace: str, peer: str, trust_domain: str) -> str:
+    parts = []
+    for values, others in source_patterns(source, namespace, trust_domain):
+        if values:
+            parts.append(_identities(values, peer))
+        if others:
+            parts.append(_not(_identities(others, peer)))
+    return _all(parts)
+
+
+def _identities(patterns: Iterable[Pattern], peer: str) -> str:
+    if peer == NO_PEER:
+        return _FALSE
+    return _any([_identity(pattern, peer) for pattern in patterns])
+
+
+def _identity(pattern: Pattern, peer: str) -> str:
+    match pattern.kind:
+        case "exact":
+            return f"{peer} == {_text(pattern.text)}"
+        case "prefix":
+            return f"{peer}.startsWith({_text(pattern.text)})"
+        case "regex":
+            # CEL looks for the pattern anywhere; ours mean the whole text.
+            return f"{peer}.matches({_text(f'^(?:{pattern.text})$')})"
+
+
+def _text(value: str) -> str:
+    """A CEL string literal. Outside of letters, digits and a few marks everything is written as a code point: nothing ends it early."""
+    return "'" + "".join(c if c.isascii() and (c.isalnum() or c in "-_./:|[]") else f"\\U{ord(c):08x}" for c in value) + "'"
+
+
+def _not(expression: str) -> str:
+    return {_TRUE: _FALSE, _FALSE: _TRUE}.get(expression, f"!({expression})")
+
+
+def _any(expressions: Iterable[str]) -> str:
+    found = [each for each in dict.fromkeys(expressions) if each != _FALSE]
+    if _TRUE in found:
+        return _TRUE
+    return " || ".join(f"({each})" for each in found) if len(found) > 1 else (found or [_FALSE])[0]
+
+
+def _all(expressions: Iterable[str]) -> str:
+    found = [each for each in dict.fromkeys(expressions) if each != _TRUE]
+    if _FALSE in found:
+        return _FALSE
+    return " && ".join(f"({each})" for each in found) if len(found) > 1 else (found or [_TRUE])[0]
