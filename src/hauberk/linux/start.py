@@ -81,7 +81,9 @@ def plan(spec: ProcessSpec, ground: Ground) -> Plan:
 
 def plan_to_join(spec: ProcessSpec, target: Plan) -> Plan:
     """How `spec` runs beside the container's program of `target`: as the same user, with as little."""
-    beside = replace(spec, cwd=spec.cwd or target.spec.cwd, no_new_privs=target.spec.no_new_privs, container=None)
+    beside = replace(
+        spec, cwd=spec.cwd or target.spec.cwd, no_new_privs=target.spec.no_new_privs, network=target.spec.network, container=None
+    )
     return replace(target, spec=beside)
 
 
@@ -161,8 +163,11 @@ def _enter(plan: Plan, doors: Doors) -> None:
     if doors.container is not None:
         # Until its exec this process still holds the launcher's descriptors: nobody in the container may look into it.
         control.forbid_inspection()
-        nested = namespaces.NEWUSER if plan.nested else 0
-        namespaces.enter(doors.container, namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWNET | nested)
+        kinds = namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC
+        # Only what the container has of its own: nobody may enter again what it shares with the launcher.
+        kinds |= namespaces.NEWUSER if plan.nested else 0
+        kinds |= namespaces.NEWNET if plan.spec.network is not None else 0
+        namespaces.enter(doors.container, kinds)
     elif doors.network is not None:
         namespaces.enter(doors.network, namespaces.NEWNET)
 
