@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
-import click
-
 from hauberk.cli import invocation
 from hauberk.cli.verbs import verb
-
-MESH_VARIABLE = "HAUBERK_MESH"
 
 
 @verb("control-plane", "hauberk control-plane", "hauberk control-plane --mesh test")
@@ -21,11 +15,8 @@ def control_plane() -> int:
 
 
 @verb("agent", "hauberk agent", "hauberk agent --mesh test")
-@click.pass_context
-def agent(context: click.Context) -> int:
+def agent() -> int:
     """The agent by itself: pods, sidecars, certificates, names and records of this machine. A mesh's init must be running."""
-    del context
-    from hauberk.agent import main as service  # noqa: PLC0415 -- as above
+    from hauberk.local import agent as service  # noqa: PLC0415 -- as above
 
-    os.environ[MESH_VARIABLE] = invocation.current().mesh
-    return service.main()
+    return service.main(["--mesh", invocation.current().mesh])
