@@ -331,6 +331,18 @@ async def test_an_envoy_holds_only_what_its_marks_need(launcher: Launcher) -> No
     assert facts["Uid:"] == ("1337" if ROOT else "0")
 
 
+async def test_a_process_of_the_mesh_is_put_into_a_directory_it_could_not_have_found(launcher: Launcher, mesh: Mesh) -> None:
+    own = mesh.places.state / "closed" / "own"
+    own.mkdir(mode=0o711, parents=True)
+    own.parent.chmod(0o700)
+    (own / "file").write_text("mine")
+    (own / "file").chmod(0o644)
+    assert await output(launcher, ProcessSpec(argv=("/bin/cat", "file"), uid=1337, gid=1337, cwd=str(own))) == (0, "mine")
+    if ROOT:
+        with pytest.raises(failure.ProgramNotStarted, match="working directory"):
+            await launcher.spawn("program", shell("true", uid=1234, cwd="/root"), (0, 1, 2))
+
+
 async def test_a_file_can_be_run_that_its_user_could_not_reach(launcher: Launcher, mesh: Mesh) -> None:
     closed = mesh.places.state / "closed"
     closed.mkdir(mode=0o700)
@@ -424,29 +436,6 @@ async def test_processes_outlive_the_client_and_are_found_by_the_next(launcher: 
     assert [process.pid for process in await successor.processes()] == [started.pid]
     await successor.wait("program")
     successor.close()
-
-
-async def test_whether_a_program_would_hear_a_signal_can_be_told(mesh: Mesh, launcher: Launcher) -> None:
-    ours, theirs = os.pipe()
-    for name, script in (("deaf", "echo; read x </dev/zero"), ("hearing", "trap 'exit 0' TERM; echo; while :; do sleep 1; done")):
-        await launcher.spawn(name, shell(script), (0, theirs, 2))
-        assert await asyncio.to_thread(os.read, ours, 1) == b"\n"
-    host_pids = {name: _host_pid(mesh, name, await launcher.processes()) for name in ("deaf", "hearing")}
-    assert not control.catches(host_pids["deaf"], signal.SIGTERM)
-    assert control.catches(host_pids["hearing"], signal.SIGTERM)
-    os.close(ours)
-    os.close(theirs)
-
-
-def _host_pid(mesh: Mesh, name: str, processes: tuple[object, ...]) -> int:
-    wanted = next(process.pid for process in processes if process.name == name)  # type: ignore[attr-defined]
-    for entry in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            fields = dict(line.split(":", 1) for line in entry.read_text().splitlines())
-            pids = fields.get("NSpid", "").split()
-            if fields["PPid"].strip() == str(mesh.running.pid) and len(pids) >= 2 and pids[1] == str(wanted):
-                return int(pids[0])
-    raise AssertionError(f"no process for {name}")
 
 
 async def test_when_init_is_killed_every_process_ends_and_the_client_is_told(launcher: Launcher, mesh: Mesh) -> None:

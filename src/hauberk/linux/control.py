@@ -9,7 +9,6 @@ from typing import Final
 
 from hauberk.linux import syscall
 
-_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 # The system calls have the same numbers on every architecture; older C libraries have no functions for them.
@@ -42,12 +41,6 @@ def adopt_orphans(*, adopt: bool = True) -> None:
     syscall.call("prctl", _PR_SET_CHILD_SUBREAPER, syscall.unsigned(int(adopt)), zero, zero, zero, what="adopt orphans")
 
 
-def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """The calling process is sent that signal when the thread that forked it ends."""
-    zero = syscall.unsigned(0)
-    syscall.call("prctl", _PR_SET_PDEATHSIG, syscall.unsigned(number), zero, zero, zero, what="die with the parent")
-
-
 def forbid_inspection() -> None:
     """Nobody without privilege over the caller's user namespace can trace it or see its descriptors, until it runs another program."""
     zero = syscall.unsigned(0)
@@ -62,18 +55,6 @@ def default_signals() -> None:
         if number not in (signal.SIGKILL, signal.SIGSTOP, 32, 33):
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def catches(pid: int, number: int) -> bool:
-    """Whether the process `pid` has a handler for that signal; False if it has ended."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
-    for line in status.splitlines():
-        if line.startswith("SigCgt:"):
-            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
-    return False
 
 
 def private_memory(pid: int) -> int:

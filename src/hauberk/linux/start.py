@@ -57,6 +57,7 @@ class Plan:
     kept: frozenset[int]
     nested: tuple[users.IdMap, users.IdMap] | None  # maps of a user namespace of its own
     read_only: bool
+    own_rights: bool  # the program enters its working directory as its own user, not as the mesh
 
 
 def plan(spec: ProcessSpec, ground: Ground) -> Plan:
@@ -65,7 +66,7 @@ def plan(spec: ProcessSpec, ground: Ground) -> Plan:
     groups = spec.groups if ground.set_groups else None
     if ground.rootless and spec.container is None:
         # Only one user exists here: the mesh's own.
-        return Plan(spec=spec, user=users.User(0, 0, groups), kept=kept, nested=None, read_only=False)
+        return Plan(spec=spec, user=users.User(0, 0, groups), kept=kept, nested=None, read_only=False, own_rights=False)
     uid = spec.uid if spec.uid is not None else (ground.caller_uid if ground.rootless else 0)
     gid = spec.gid if spec.gid is not None else (ground.caller_gid if ground.rootless else uid)
     user = users.User(uid, gid, groups)
@@ -76,7 +77,10 @@ def plan(spec: ProcessSpec, ground: Ground) -> Plan:
     elif spec.container is not None and not kept:
         # A capability that was asked for must count in the pod's network; without one, a namespace of its own makes root nobody.
         nested = (users.identity(ground.uids), users.identity(ground.gids))
-    return Plan(spec=spec, user=user, kept=kept, nested=nested, read_only=not ground.rootless and uid == 0)
+    contained = spec.container is not None
+    return Plan(
+        spec=spec, user=user, kept=kept, nested=nested, read_only=contained and not ground.rootless and uid == 0, own_rights=contained
+    )
 
 
 def plan_to_join(spec: ProcessSpec, target: Plan) -> Plan:
@@ -154,7 +158,22 @@ def _prepare(plan: Plan, ground: Ground, doors: Doors, stage: list[str]) -> None
         users.create_nested(*plan.nested)
         users.forbid_namespaces(proc)
     os.close(proc)
+    _become_there(plan, stage)
+
+
+def _become_there(plan: Plan, stage: list[str]) -> None:
+    """This process is the program's user, in the program's working directory."""
+    # A program of a pod must be able to enter its directory by itself; a process of the mesh is put into its own, which may lie
+    # below directories that only the mesh may enter: that is how an Envoy reaches its sockets and nobody else's.
+    if not plan.own_rights:
+        _change_directory(plan, stage)
+    stage[0] = "user"
     users.become(plan.user, plan.kept, no_new_privs=plan.spec.no_new_privs)
+    if plan.own_rights:
+        _change_directory(plan, stage)
+
+
+def _change_directory(plan: Plan, stage: list[str]) -> None:
     stage[0] = "cwd"
     os.chdir(plan.spec.cwd or "/")
 

@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import socket
-import stat
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +20,6 @@ from hauberk.local.launching import Running, launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from hauberk.kit.places import Places
 
@@ -92,8 +90,6 @@ def _prepare(places: Places, *, rootless: bool) -> int | None:
     try:
         state_version.ensure(places.state)
         run_directory.empty(places.run)
-        if os.geteuid() == 0 and not rootless:
-            _open_to_envoys(places.run)
     except OSError as error:
         os.close(held)
         raise StateNotWritable(
@@ -103,18 +99,6 @@ def _prepare(places: Places, *, rootless: bool) -> int | None:
         os.close(held)
         raise
     return held
-
-
-def _open_to_envoys(run: Path) -> None:
-    """Envoys, which run as a user of their own, can reach their pod's directory below `run` (but list nothing on the way)."""
-    for directory in (run, run.parent):
-        mode = stat.S_IMODE(directory.stat().st_mode)
-        directory.chmod(mode | stat.S_IXGRP | stat.S_IXOTH)
-    for directory in run.parent.parents:
-        if not directory.stat().st_mode & stat.S_IXOTH:
-            raise StateNotWritable(
-                f"{directory} is closed to other users, so no Envoy can reach its sockets in {run}", "set HAUBERK_RUN_DIR"
-            )
 
 
 def _recognize(places: Places, rootless: bool | None, progress: Callable[[str], None]) -> None:
