@@ -43,8 +43,8 @@ class EnvoyAdmin:
             writer.write(encode_request(method, path))
             await writer.drain()
             head = await reader.readuntil(b"\r\n\r\n")
-            # HTTP/1.0: Envoy ends the answer by closing, whatever its length is.
-            return int(head.split(b" ", 2)[1]), await _read_all(reader)
+            body = await _read_all(reader)
+            return int(head.split(b" ", 2)[1]), decode_chunks(body) if b"transfer-encoding: chunked" in head.lower() else body
         finally:
             writer.close()
 
@@ -54,7 +54,23 @@ def encode_request(method: str, path: str) -> bytes:
     line = f"{method} {path}"
     if not path.startswith("/") or not method.isalpha() or not line.isascii() or not line.isprintable() or " " in path:
         raise ValueError(f"{line[:80]!r} is not a request that Envoy's admin interface can be sent")
-    return f"{line} HTTP/1.0\r\nhost: envoy\r\ncontent-length: 0\r\n\r\n".encode()
+    return f"{line} HTTP/1.1\r\nhost: envoy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".encode()
+
+
+def decode_chunks(body: bytes) -> bytes:
+    """A body without its chunks' framing; ValueError if it is cut off."""
+    pieces: list[bytes] = []
+    at = 0
+    while True:
+        end = body.index(b"\r\n", at)
+        size = int(body[at:end].split(b";", 1)[0], 16)
+        if size == 0:
+            return b"".join(pieces)
+        begin = end + 2
+        if len(body) < begin + size + 2:
+            raise ValueError("the answer was cut off")
+        pieces.append(body[begin : begin + size])
+        at = begin + size + 2
 
 
 async def _read_all(reader: asyncio.StreamReader) -> bytes:

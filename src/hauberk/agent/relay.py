@@ -10,6 +10,7 @@ from dataclasses import replace
 from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
+from hauberk.envoy.name import VIRTUAL_INBOUND, VIRTUAL_OUTBOUND
 from hauberk.xds.client import EVERYTHING, DeltaClient, Received, ResourcePool
 from hauberk.xds.layers import Layer, ResourceSet
 from hauberk.xds.resource import CLUSTER, LISTENER, SECRET, Resource
@@ -17,6 +18,8 @@ from hauberk.xds.session import DeltaSession
 from hauberk.xds.stream import DeltaStream
 from hauberk.xds.update import Rejection
 
+# Without them nothing passes in or out; any other resource that Envoy refuses is the trouble of one service alone.
+_ESSENTIAL = frozenset({VIRTUAL_INBOUND, VIRTUAL_OUTBOUND})
 _Key = tuple[str, str]  # type and name of a resource
 
 
@@ -60,10 +63,11 @@ class Relay:
 
     @property
     def configured(self) -> bool:
-        """Whether Envoy has accepted, apart from what it refused, all there is: clusters, listeners, secrets and their like."""
+        """Whether Envoy has accepted all there is, or at least what a sidecar cannot be without: its two main listeners."""
         session = self._downstream.session if self._downstream else None
-        told = self._client.resources.tables
-        return session is not None and self._identity is not None and bool(told(LISTENER)) and not self._pending and session.synced
+        if session is None or self._identity is None or self._pending or not session.synced:
+            return False
+        return {resource.name for layer in self._accepted() for resource in layer if resource.type_url == LISTENER} >= _ESSENTIAL
 
     @property
     def rejections(self) -> tuple[Rejection, ...]:

@@ -25,6 +25,7 @@ from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import logger
 from hauberk.kit.places import Places
 from hauberk.kit.unix_http import AsyncUnixHttp
+from hauberk.linux.failure import LaunchFailure
 from hauberk.linux.launch import Launcher
 from hauberk.xds.client import ResourcePool
 
@@ -118,7 +119,7 @@ class Sidecar:
             began = self._clock.monotonic()
             try:
                 status = await self._run_once()
-            except OSError as exc:
+            except (OSError, LaunchFailure) as exc:
                 self._problem = f"Envoy does not start: {exc}"
             else:
                 self._problem = f"Envoy ended with wait status {status}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,7 +54,7 @@ class EnvoyProcess:
                 capabilities=CAPABILITIES,
                 executable=executable,
                 umask=0o077,
-                rlimits=(("NOFILE", 65536, 65536), ("CORE", 0, 0)),
+                rlimits=_limits(),
             )
             with suppress(NameTaken):  # started meanwhile by whom we are about to replace
                 await self._launcher.spawn(self._name, spec, (null, output, output))
@@ -76,6 +77,12 @@ class EnvoyProcess:
                 await self._launcher.signal(self._name, signal.SIGKILL)
                 await self._launcher.wait(self._name)
         await self._launcher.forget(self._name)
+
+
+def _limits() -> tuple[tuple[str, int, int], ...]:
+    # Two descriptors for each connection: as many as this machine allows. A core file would hold the private key.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (("NOFILE", most, most), ("CORE", 0, 0))
 
 
 @contextmanager
