@@ -1,14 +1,13 @@
 """The API on a Unix socket, served until cancelled."""
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
+from uvicorn.server import ServerState
 
 from hauberk.apiserver.mesh import get_names, get_ready, get_status, get_trust_bundle, issue_certificate
 from hauberk.apiserver.peer import allowed_users, protocol_for
@@ -45,14 +44,6 @@ def build_app(parts: Parts) -> Starlette:
     return app
 
 
-class Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the process has one owner of signals, and it is not the web server."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 def listen(path: Path) -> socket.socket:
     """A socket that only this user can connect to, in place of one that a killed process left."""
     path.unlink(missing_ok=True)
@@ -68,22 +59,30 @@ def listen(path: Path) -> socket.socket:
 
 
 async def serve(parts: Parts, path: Path) -> None:
-    """Answers on the socket until cancelled; then lets running requests end, and closes streams in order."""
-    config = uvicorn.Config(
-        build_app(parts),
-        http=protocol_for(allowed_users()),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    server, listener = Server(config), listen(path)
-    serving = asyncio.create_task(server.serve(sockets=[listener]), name="apiserver:uvicorn")
+    """Answers on the socket until cancelled; then closes streams in order and lets running requests end."""
+    answering = protocol_for(allowed_users())
+    config = uvicorn.Config(build_app(parts), http=answering, ws="none", lifespan="off", log_config=None, access_log=False)
+    config.load()
+    state = ServerState()
+
+    def protocol() -> asyncio.Protocol:
+        return answering(config, state, {})
+
+    # uvicorn's protocol, but not its server: that one owns the process's signals, and looks ten times a second whether to end.
+    listening = await asyncio.get_running_loop().create_server(protocol, sock=listen(path))
     try:
-        await asyncio.shield(serving)
+        await asyncio.Event().wait()
     finally:
+        listening.close()
         parts.ending.set()
-        server.should_exit = True
-        await serving
+        await _finish(state)
+
+
+async def _finish(state: ServerState) -> None:
+    """Every connection is closed: at once if it is idle, else when its request is answered, or when patience is over."""
+    for connection in list(state.connections):
+        connection.shutdown()
+    if state.tasks:
+        _, late = await asyncio.wait(state.tasks, timeout=GRACE_SECONDS)
+        for task in late:
+            task.cancel()

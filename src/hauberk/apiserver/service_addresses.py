@@ -117,7 +117,7 @@ def _addressed(spec: ServiceSpec, addresses: tuple[str, ...], *, headless: bool 
 def _families(spec: ServiceSpec, asked: tuple[IpFamily, ...]) -> tuple[IpFamily, ...]:
     """The families a Service wants, its first one first. Both, unless it says otherwise: every pod has both."""
     first = spec.ip_families or asked
-    if spec.ip_family_policy == "SingleStack" or (spec.ip_family_policy is None and len(first) == 1):
+    if spec.ip_family_policy == "SingleStack" or (spec.ip_family_policy is None and len(spec.ip_families) == 1):
         return first[:1] or ("IPv4",)
     both: tuple[IpFamily, ...] = ("IPv4", "IPv6")
     return tuple(dict.fromkeys((*first, *both)))
