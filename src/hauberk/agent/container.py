@@ -25,6 +25,7 @@ from hauberk.linux.launch import Launcher
 from hauberk.linux.process import Process, ProcessSpec
 
 _REFERENCE_RETRY_SECONDS: Final = 1.0
+CRASH_LOOP: Final = "CrashLoopBackOff"
 _log = logger("agent.container")
 
 
@@ -74,7 +75,7 @@ class ContainerLife:
 
     async def run(self, found: Process | None) -> Ending | None:
         """How it ended for good. `found` is the program that an agent before this one had started."""
-        failures = 0
+        failures = await self._resume_waiting() if found is None else 0
         process = found
         while True:
             if process is None:
@@ -117,6 +118,15 @@ class ContainerLife:
         return self._running
 
     # --- starting
+
+    async def _resume_waiting(self) -> int:
+        """The failures before this agent was started, after the wait they had earned: a new agent is no reason to hurry."""
+        waiting = self.status.state.waiting
+        if waiting is None or waiting.reason != CRASH_LOOP:
+            return 0
+        failures = self.status.restart_count + 1
+        await asyncio.sleep(self._setting.backoff.delay(failures))
+        return failures
 
     async def _start(self, *, again: bool) -> Process:
         attempts = 0

@@ -279,7 +279,7 @@ class PodLife:
     def _before(self, container: Container, *, init: bool) -> ContainerStatus | None:
         statuses = self.pod.status.init_container_statuses if init else self.pod.status.container_statuses
         before = next((each for each in statuses if each.name == container.name), None)
-        if before is None or (self._found.network and (container.name in self._found.processes or before.state.terminated)):
+        if before is None or (self._found.network and (container.name in self._found.processes or not before.state.running)):
             return before
         # It ran in a mesh that has ended: what was true of it then is no longer.
         waiting = ContainerState(waiting=Waiting(reason="ContainerCreating"))
