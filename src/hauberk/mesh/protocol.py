@@ -30,10 +30,10 @@ _HTTP = frozenset({Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC})
 
 # gRPC-Web is HTTP/1.1 or HTTP/2 as the browser likes it, so it is taken for HTTP. TLS and databases are bytes to a sidecar.
 _WORDS = {
-    **{word: Protocol.HTTP for word in ("http", "http_proxy", "grpc-web")},
+    **dict.fromkeys(("http", "http_proxy", "grpc-web"), Protocol.HTTP),
     "http2": Protocol.HTTP2,
     "grpc": Protocol.GRPC,
-    **{word: Protocol.TCP for word in ("tcp", "https", "tls", "mongo", "redis", "mysql")},
+    **dict.fromkeys(("tcp", "https", "tls", "mongo", "redis", "mysql"), Protocol.TCP),
 }
 _KUBERNETES = {"kubernetes.io/h2c": Protocol.HTTP2, "kubernetes.io/ws": Protocol.HTTP, "kubernetes.io/wss": Protocol.TCP}
 

@@ -17,6 +17,8 @@ R = TypeVar("R")
 
 Inputs = tuple[Any, ...]
 
+_PLAIN = frozenset({str, int, bool})
+
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
@@ -68,7 +70,12 @@ class Reuse:
 
 
 def _same(old: Inputs, new: Inputs) -> bool:
-    return len(old) == len(new) and all(map(is_, old, new))
+    return len(old) == len(new) and (all(map(is_, old, new)) or all(map(_alike, old, new)))
+
+
+def _alike(one: object, other: object) -> bool:
+    # Names and numbers are made anew all the time; everything larger is compared by identity.
+    return one is other or (type(one) in _PLAIN and type(one) is type(other) and one == other)
 
 
 def _same_mapping(old: Mapping[K, R], new: Mapping[K, R]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.core.v3 import protocol_pb2
+from envoy.config.core.v3 import grpc_service_pb2, protocol_pb2
 from envoy.config.listener.v3 import listener_components_pb2
 from envoy.config.trace.v3 import http_tracer_pb2, opentelemetry_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
@@ -16,6 +16,7 @@ from envoy.type.v3 import percent_pb2
 
 from hauberk.api.mesh_config import Normalization
 from hauberk.envoy.message import ads, any_, boolean, duration
+from hauberk.envoy.name import BLACK_HOLE
 from hauberk.translate import connection
 from hauberk.translate.access_log import INBOUND_REQUEST, OUTBOUND_REQUEST, access_log
 from hauberk.translate.limits import Limits
@@ -94,7 +95,9 @@ def _hcm(stat_prefix: str, routes: str, filters: Sequence[hcm_pb2.HttpFilter], l
 
 def tracing() -> Hcm.Tracing:
     """A trace context is made where there is none and passed on where there is one; nothing is sampled and nothing exported."""
-    tracer = opentelemetry_pb2.OpenTelemetryConfig(service_name="hauberk")
+    # Envoy demands an exporter; this one leads nowhere and is not connected to as long as nothing is sampled.
+    nowhere = grpc_service_pb2.GrpcService(envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=BLACK_HOLE))
+    tracer = opentelemetry_pb2.OpenTelemetryConfig(service_name="hauberk", grpc_service=nowhere)
     none = percent_pb2.Percent(value=0)
     return Hcm.Tracing(
         random_sampling=none,

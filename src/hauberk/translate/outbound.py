@@ -7,6 +7,7 @@ from itertools import chain
 
 from hauberk.api.metadata import ObjectKey
 from hauberk.envoy.message import encode, field
+from hauberk.envoy.name import outbound
 from hauberk.identity.spiffe_id import workload_id
 from hauberk.mesh.endpoints import ServiceEndpoints, ServicePeers
 from hauberk.mesh.protocol import Protocol
@@ -151,11 +152,7 @@ def _shared_routes(services: Services, hosts: Mapping[ObjectKey, Mapping[int, by
 def _shared_route(number: int, services: Services, hosts: Mapping[ObjectKey, Mapping[int, bytes]], limits: Limits) -> Resource:
     having = {key: parts[number] for key, parts in hosts.items() if number in parts}
     by_address = {
-        address: (service, port)
-        for service in (services[key] for key in having)
-        for port in service.ports
-        if port.port == number
-        for address in service.addresses
+        address: str(outbound(number, service.host)) for service in (services[key] for key in having) for address in service.addresses
     }
     rest = outbound_routes(str(number), [unknown_hosts(by_address, registry_only=limits.registry_only)])
     return encode_parts(ROUTES, str(number), (*having.values(), encode(rest)), map(str, having))

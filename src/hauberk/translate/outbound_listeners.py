@@ -23,7 +23,8 @@ from hauberk.translate.listener import (
     set_addresses,
     wildcard,
 )
-from hauberk.translate.tcp import outbound_tcp
+from hauberk.translate.routes import DESTINATION_STATE
+from hauberk.translate.tcp import outbound_tcp, remember
 
 OUTBOUND_PORT: Final = 15001
 
@@ -43,7 +44,9 @@ def http_listener(port: int, limits: Limits, *, ipv6: bool) -> Listener:
     listener = _inner(name, wildcard(ipv6=ipv6), port)
     listener.filter_chains.append(
         FilterChain(
-            name=name, filter_chain_match=FilterChainMatch(application_protocols=PLAIN_HTTP), filters=[outbound_http(name, str(port))]
+            name=name,
+            filter_chain_match=FilterChainMatch(application_protocols=PLAIN_HTTP),
+            filters=[remember(DESTINATION_STATE, "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"), outbound_http(name, str(port))],
         )
     )
     # TLS or anything else to this port of a host outside: its bytes are passed on unread.

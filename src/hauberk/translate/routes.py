@@ -7,10 +7,8 @@ from typing import Final
 
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
-from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
-from xds.core.v3 import extension_pb2 as xds_extension_pb2
-from xds.type.matcher.v3 import matcher_pb2
+from envoy.type.matcher.v3 import filter_state_pb2, string_pb2
 
 from hauberk.envoy.message import any_, boolean, duration, uint32
 from hauberk.envoy.name import BLACK_HOLE, PASSTHROUGH, outbound
@@ -29,10 +27,18 @@ _RETRY_INBOUND: Final = "reset-before-request"
 _RETRIES: Final = 2
 _HOST_ATTEMPTS: Final = 5
 
+# Where a listener for several services keeps the address that the program connected to.
+DESTINATION_STATE: Final = "hauberk.destination"
+
 
 def service_host(service: MeshService, port: MeshPort, domains: Iterable[str]) -> VirtualHost:
     """Requests for `domains` go to `port` of `service`."""
-    return VirtualHost(name=f"{service.host}:{port.port}", domains=domains, routes=[_to_service(service, port)])
+    return VirtualHost(
+        name=f"{service.host}:{port.port}",
+        domains=domains,
+        routes=[_route(RouteAction(cluster=str(outbound(port.port, service.host))))],
+        retry_policy=_outbound_retry(),
+    )
 
 
 def domains_of(service: MeshService, namespace: str, cluster_domain: str) -> tuple[str, ...]:
@@ -56,21 +62,18 @@ def any_host(service: MeshService, port: MeshPort) -> VirtualHost:
     return service_host(service, port, ("*",))
 
 
-def unknown_hosts(by_address: Mapping[str, tuple[MeshService, MeshPort]], *, registry_only: bool) -> VirtualHost:
-    """Requests whose Host the mesh does not know: a service if the program connected to its address, else outside (or nowhere)."""
-    name = "block_all" if registry_only else "allow_any"
-    outside = _route(BLACK_HOLE if registry_only else PASSTHROUGH)
+def unknown_hosts(by_address: Mapping[str, str], *, registry_only: bool) -> VirtualHost:
+    """Requests whose Host the mesh does not know: to a service's cluster `by_address`, if the program connected to one of these.
+
+    All others go outside, or nowhere.
+    """
+    name, outside = ("block_all", BLACK_HOLE) if registry_only else ("allow_any", PASSTHROUGH)
+    # Not by a matcher on the connection's address: a cluster specifier with that input ends Envoy 1.40 by a null pointer.
+    routes = [_route(RouteAction(cluster=cluster), _connected_to(address)) for address, cluster in by_address.items()]
+    last = _route(RouteAction(cluster=outside))
     if registry_only:
-        outside = Route(match=_everything(), direct_response=route_components_pb2.DirectResponseAction(status=502))
-    if not by_address:
-        return VirtualHost(name=name, domains=["*"], routes=[outside])
-    tree = matcher_pb2.Matcher.MatcherTree(
-        input=_extension("address", network_inputs_pb2.DestinationIPInput()),
-        exact_match_map=matcher_pb2.Matcher.MatcherTree.MatchMap(
-            map={address: _then(_to_service(service, port)) for address, (service, port) in by_address.items()}
-        ),
-    )
-    return VirtualHost(name=name, domains=["*"], matcher=matcher_pb2.Matcher(matcher_tree=tree, on_no_match=_then(outside)))
+        last = Route(name="default", match=_everything(), direct_response=route_components_pb2.DirectResponseAction(status=502))
+    return VirtualHost(name=name, domains=["*"], routes=[*routes, last], retry_policy=_outbound_retry())
 
 
 def inbound_routes(name: str, cluster: str, rules: HttpRules, *, grpc: bool) -> route_pb2.RouteConfiguration:
@@ -92,13 +95,14 @@ def inbound_routes(name: str, cluster: str, rules: HttpRules, *, grpc: bool) -> 
     return configuration
 
 
-def _to_service(service: MeshService, port: MeshPort) -> Route:
-    return _route(str(outbound(port.port, service.host)))
+def _route(action: RouteAction, match: route_components_pb2.RouteMatch | None = None) -> Route:
+    action.timeout.CopyFrom(duration(0))
+    return Route(name="default", match=match or _everything(), route=action)
 
 
-def _route(cluster: str) -> Route:
-    action = RouteAction(cluster=cluster, timeout=duration(0), retry_policy=_outbound_retry())
-    return Route(name="default", match=_everything(), route=action)
+def _connected_to(address: str) -> route_components_pb2.RouteMatch:
+    state = filter_state_pb2.FilterStateMatcher(key=DESTINATION_STATE, string_match=string_pb2.StringMatcher(exact=address))
+    return route_components_pb2.RouteMatch(prefix="/", filter_state=[state])
 
 
 def _outbound_retry() -> RetryPolicy:
@@ -115,11 +119,3 @@ def _outbound_retry() -> RetryPolicy:
 
 def _everything() -> route_components_pb2.RouteMatch:
     return route_components_pb2.RouteMatch(prefix="/")
-
-
-def _then(route: Route) -> matcher_pb2.Matcher.OnMatch:
-    return matcher_pb2.Matcher.OnMatch(action=_extension("route", route))
-
-
-def _extension(name: str, message: network_inputs_pb2.DestinationIPInput | Route) -> xds_extension_pb2.TypedExtensionConfig:
-    return xds_extension_pb2.TypedExtensionConfig(name=name, typed_config=any_(message))

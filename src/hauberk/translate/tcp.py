@@ -15,6 +15,7 @@ from envoy.extensions.formatter.cel.v3 import cel_pb2
 from hauberk.envoy.message import any_, duration, encode, uint32, with_newer
 from hauberk.envoy.name import BLACK_HOLE
 from hauberk.translate.access_log import DECISION_STATE, INBOUND_CONNECTION, OUTBOUND_CONNECTION, access_log
+from hauberk.translate.connection import BUFFER_LIMIT
 from hauberk.translate.limits import Limits
 from hauberk.translate.tcp_authorization import ALLOW
 
@@ -43,10 +44,18 @@ def inbound_tcp(cluster: str, decision: str | None, limits: Limits, *, mutual: b
     proxy = _proxy(cluster if decision is None else BLACK_HOLE, INBOUND_CONNECTION)
     if mutual:
         proxy.upstream_connect_mode = tcp_proxy_pb2.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
+        proxy.max_early_data_bytes.CopyFrom(uint32(BUFFER_LIMIT))
         proxy.max_downstream_connection_duration.CopyFrom(duration(limits.connection_age))
     if decision is None:
         return (_filter(proxy),)
     return _decide(cluster, decision, mutual=mutual), _filter(proxy)
+
+
+def remember(key: str, text: str) -> Filter:
+    """`text` (an access log format) is kept under `key` with the connection."""
+    source = substitution_format_string_pb2.SubstitutionFormatString(text_format_source=base_pb2.DataSource(inline_string=text))
+    state = FilterStateValue(object_key=key, factory_key="envoy.string", format_string=source)
+    return _set_state(set_filter_state_pb2.Config(on_new_connection=[state]))
 
 
 def _decide(cluster: str, decision: str, *, mutual: bool) -> Filter:
@@ -59,6 +68,10 @@ def _decide(cluster: str, decision: str, *, mutual: bool) -> Filter:
             with_newer(config, _ON_TLS_HANDSHAKE, encode(state))
     else:
         config = set_filter_state_pb2.Config(on_new_connection=states)
+    return _set_state(config)
+
+
+def _set_state(config: set_filter_state_pb2.Config) -> Filter:
     return Filter(name="envoy.filters.network.set_filter_state", typed_config=any_(config))
 
 
@@ -71,7 +84,7 @@ def _state(key: str, factory: str, expression: str) -> FilterStateValue:
         text_format_source=base_pb2.DataSource(inline_string=f"%CEL({expression})%"),
         formatters=[extension_pb2.TypedExtensionConfig(name="envoy.formatter.cel", typed_config=any_(cel_pb2.Cel()))],
     )
-    return FilterStateValue(object_key=key, factory_key=factory, format_string=text, read_only=True)
+    return FilterStateValue(object_key=key, factory_key=factory, format_string=text)
 
 
 def _proxy(cluster: str, keys: Mapping[str, str]) -> TcpProxy:
