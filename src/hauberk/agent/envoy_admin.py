@@ -44,7 +44,7 @@ class EnvoyAdmin:
             await writer.drain()
             head = await reader.readuntil(b"\r\n\r\n")
             body = await _read_all(reader)
-            return int(head.split(b" ", 2)[1]), decode_chunks(body) if b"transfer-encoding: chunked" in head.lower() else body
+            return int(head.partition(b" ")[2][:3]), decode_chunks(body) if b"transfer-encoding: chunked" in head.lower() else body
         finally:
             writer.close()
 
