@@ -78,10 +78,7 @@ def join(pilot: Document | None, agent: Document | None) -> Document:
         key = (each.get("namespace"), each.get("pod"))
         known = proxies.setdefault(key, {"pod": each.get("pod"), "namespace": each.get("namespace"), "synced": False, "rejected": []})
         known.update({name: value for name, value in each.items() if value is not None and name in ("ready", "certificate")})
-        known["rejected"] = [
-            *known.get("rejected", []),
-            *(one for one in each.get("rejected") or [] if one not in known.get("rejected", [])),
-        ]
+        known["rejected"] = known.get("rejected") or each.get("rejected") or []  # both tell of the same; pilot says more
     agents = get(agent, "agents", default=None) or ([get(agent, "agent")] if get(agent, "agent") else [])
     if agent is None:
         agents = [{**each, "ready": False} for each in get(pilot, "agents", default=[])] or [
@@ -123,9 +120,8 @@ def tables(document: Document) -> list[str]:
     lines += ["", *(table.columns(PROXY_HEADER, rows, colors=colors) if rows else ["no proxies: no pod is in the mesh yet"])]
     for proxy in document["proxies"]:
         for each in proxy.get("rejected") or []:
-            lines.append(
-                f"rejected by {proxy['namespace']}/{proxy['pod']}: {each.get('resource')}: {each.get('message')} ({each.get('object')})"
-            )
+            message = " ".join(str(each.get("message")).split())
+            lines.append(f"rejected by {proxy['namespace']}/{proxy['pod']}: {each.get('resource')} (from {each.get('object')}): {message}")
     return lines
 
 

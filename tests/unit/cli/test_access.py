@@ -1,0 +1,44 @@
+"""Access records as rows."""
+
+from typing import Any
+
+from hauberk.cli.access import row
+
+RECORD: dict[str, Any] = {
+    "time": "2026-01-01T12:00:00.000Z",
+    "source": {"identity": "spiffe://cluster.local/ns/shop/sa/frontend", "pod": "frontend-1", "namespace": "shop", "address": "10.244.0.3"},
+    "destination": {"identity": None, "pod": None, "namespace": "shop", "service": "catalog.shop.svc.cluster.local", "port": 80},
+    "protocol": "http/1.1",
+    "method": "GET",
+    "path": "/items",
+    "status": 200,
+    "durationMs": 1.26,
+    "mtls": {"version": "TLSv1.3"},
+    "decision": {"verdict": "allow", "policy": None},
+    "reporter": "source",
+}
+
+
+def _texts(record: dict[str, Any]) -> list[str]:
+    return [cell if isinstance(cell, str) else cell.text for cell in row(record)][1:]
+
+
+def test_a_request_reads_from_left_to_right() -> None:
+    assert _texts(RECORD) == ["shop/frontend", "catalog.shop:80", "GET /items", "200", "1.3", "TLSv1.3", "allow", "source"]
+
+
+def test_a_denied_connection_names_the_policy() -> None:
+    denied = {
+        **RECORD,
+        "method": None,
+        "protocol": "tcp",
+        "status": None,
+        "flags": "UAEX",
+        "mtls": None,
+        "decision": {"verdict": "deny", "policy": "shop/no"},
+    }
+    assert _texts(denied)[2:] == ["tcp", "UAEX", "1.3", "-", "deny shop/no", "source"]
+
+
+def test_a_caller_without_identity_is_known_by_its_address() -> None:
+    assert _texts({**RECORD, "source": {"identity": None, "pod": None, "address": "10.1.1.1"}})[0] == "10.1.1.1"
