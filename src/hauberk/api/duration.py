@@ -29,7 +29,7 @@ def format_duration(duration: timedelta) -> str:
     for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
         if milliseconds and milliseconds % size == 0:
             return f"{milliseconds / size:.0f}{unit}"
-    return "0s" if not milliseconds else f"{milliseconds:g}ms"
+    return "0s" if not milliseconds else f"{milliseconds:.3f}".rstrip("0").rstrip(".") + "ms"
 
 
 def _validate(value: Any) -> timedelta:

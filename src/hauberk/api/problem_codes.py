@@ -129,7 +129,7 @@ _TABLE: tuple[tuple[str, Severity, str, str, str], ...] = (
     ("HBK0307", "error", "Too many entries",
      "Policies are limited in size, as in Istio.",
      "split the policy"),
-    ("HBK0310", "error", "portLevelMtls without selector",
+    ("HBK0310", "error", "Modes of ports without a selector",
      "Ports are those of workloads; a policy for all workloads of a namespace cannot know them.",
      "add spec.selector.matchLabels"),
     ("HBK0401", "error", "The mesh's settings cannot be read",

@@ -69,7 +69,7 @@ def read_documents(text: str) -> Iterator[Node | TextFault]:
         composer = _Composer(skipped)
         try:
             yield from composer.compose(text[start:])
-        except (_Refused, yaml.YAMLError) as error:
+        except (_Refused, yaml.YAMLError, UnicodeEncodeError) as error:
             fault, final = _fault(error, skipped)
         else:
             return
@@ -238,10 +238,12 @@ class _Composer:
             raise _Refused("HBK0001", str(unsupported), event) from unsupported
 
 
-def _fault(error: _Refused | yaml.YAMLError, skipped: int) -> tuple[TextFault, bool]:
+def _fault(error: _Refused | yaml.YAMLError | UnicodeEncodeError, skipped: int) -> tuple[TextFault, bool]:
     """The fault, and whether the rest of the file stays unread."""
     if isinstance(error, _Refused):
         return TextFault(error.code, error.message, skipped + error.line + 1, error.column + 1), error.final
+    if isinstance(error, UnicodeEncodeError):
+        return TextFault("HBK0008", "the text holds halves of surrogate pairs, which are no characters", skipped + 1, 1), True
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     line, column = (mark.line, mark.column) if mark else (0, 0)
     said = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
