@@ -1,0 +1,1 @@
+"""A mesh in a test: real sidecars, real certificates, gone afterwards."""
