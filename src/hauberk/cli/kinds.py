@@ -33,7 +33,7 @@ KINDS = (
     KindName("AuthorizationPolicy", "authorizationpolicies", ("ap",)),
 )
 _BY_NAME = {name: kind for kind in KINDS for name in kind.names}
-ALL = tuple(kind for kind in KINDS if kind.plural in ("services", "pods", "deployments"))
+ALL = tuple(_BY_NAME[plural] for plural in ("pods", "services", "deployments"))  # as kubectl shows them
 
 
 def kind_named(name: str) -> KindName:

@@ -83,7 +83,8 @@ def proxy_log(*, where: str, level: str | None, namespace: str) -> None:
     """Show the log levels of a proxy, or set one for all its loggers or for one."""
     mesh = connection.mesh()
     if level is None:
-        click.echo(str(_admin(mesh, "POST", _pod(mesh, where, namespace), "logging")).rstrip())
+        for line in proxy_views.levels(str(_admin(mesh, "POST", _pod(mesh, where, namespace), "logging"))):
+            click.echo(line)
         return
     logger, colon, wanted = level.rpartition(":")
     if wanted not in LEVELS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,15 @@ def section(dump: Document, name: str) -> Document:
             found: Document = each
             return found
     return {}
+
+
+def levels(answer: str) -> list[str]:
+    """The level most loggers have, and each that differs: sixty equal lines help nobody."""
+    found = dict(line.strip().split(": ", 1) for line in answer.splitlines() if ": " in line)
+    counts = Counter(found.values())
+    usual = counts.most_common(1)[0][0] if counts else "unknown"
+    rest = sorted(f"{logger}: {level}" for logger, level in found.items() if level != usual)
+    return [f"{'all' if not rest else counts[usual]} loggers: {usual}", *rest]
 
 
 def _bodies(part: Document, keys: tuple[str, ...], field: str) -> Iterator[Document]:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from hauberk.cli import connection
+from hauberk.cli.connection import not_running
 from hauberk.cli.failure import Exit, Failure
 from hauberk.kit.places import Places
 
@@ -23,7 +23,7 @@ def ask(places: Places, message: dict[str, Any], descriptors: Sequence[int] = ()
             data, received, _, _ = socket.recv_fds(line, _LARGEST, 4)
         except OSError as error:
             if not places.init_socket.exists():
-                raise connection.not_running(places) from error
+                raise not_running(places) from error
             raise Failure(
                 "the agent is not reachable", f"{places.session_socket}: {error.strerror}", "see `hauberk status`", Exit.UNREACHABLE
             ) from error
@@ -42,4 +42,6 @@ def dial(places: Places, namespace: str, pod: str, port: int) -> socket.socket:
     _, received = ask(places, {"op": "dial", "namespace": namespace, "pod": pod, "port": port})
     if len(received) != 1:
         raise Failure("the agent sent no connection", f"{len(received)} descriptors came", "see its log")
-    return socket.socket(fileno=received[0])
+    connection = socket.socket(fileno=received[0])
+    connection.setblocking(True)  # the agent made it for its event loop, and that travels with the descriptor
+    return connection
