@@ -8,6 +8,7 @@ from typing import Final
 PASSTHROUGH: Final = "PassthroughCluster"
 INBOUND_PASSTHROUGH: Final = "InboundPassthroughCluster"
 BLACK_HOLE: Final = "BlackHoleCluster"
+AUTHORIZED: Final = "AuthorizedCluster"
 VIRTUAL_OUTBOUND: Final = "virtualOutbound"
 VIRTUAL_INBOUND: Final = "virtualInbound"
 ANY_IPV4: Final = "0.0.0.0"  # noqa: S104  # the name of a listener's address, nothing is bound here

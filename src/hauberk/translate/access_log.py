@@ -14,6 +14,7 @@ from typing import Final
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import substitution_format_string_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
+from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from google.protobuf import struct_pb2
 
 from hauberk.envoy.message import any_
@@ -22,6 +23,9 @@ ACCESS_LOG_FILE: Final = "access.log"
 
 # Where network policy leaves its decision about a TCP connection: "allow|POLICY" or "deny|POLICY", POLICY empty if implicit.
 DECISION_STATE: Final = "hauberk.decision"
+
+# Set on every connection that a filter chain took and whose handshake, if there was one, succeeded.
+ESTABLISHED_STATE: Final = "hauberk.established"
 
 # Longer texts are cut: one request must not fill the agent's memory.
 _LONGEST: Final = 1024
@@ -98,6 +102,13 @@ INBOUND_REQUEST: Final = _line("h", "i", _ALWAYS, _REQUEST, _INBOUND, _INBOUND_R
 OUTBOUND_CONNECTION: Final = _line("t", "o", _ALWAYS, _CONNECTION, _OUTBOUND)
 INBOUND_CONNECTION: Final = _line("t", "i", _ALWAYS, _CONNECTION, _INBOUND)
 INBOUND_FAILURE: Final = _line("l", "i", _ALWAYS, _CONNECTION, _INBOUND)
+
+
+def failed_connections() -> accesslog_pb2.AccessLogFilter:
+    """Connections that only the listener has seen: no chain took them, or the TLS handshake failed."""
+    expression = cel_pb2.ExpressionFilter(expression=f"!('{ESTABLISHED_STATE}' in filter_state)")
+    extension = accesslog_pb2.ExtensionFilter(name="envoy.access_loggers.extension_filters.cel", typed_config=any_(expression))
+    return accesslog_pb2.AccessLogFilter(extension_filter=extension)
 
 
 def access_log(keys: Mapping[str, str], when: accesslog_pb2.AccessLogFilter | None = None) -> accesslog_pb2.AccessLog:

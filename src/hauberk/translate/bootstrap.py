@@ -11,6 +11,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import base_pb2, config_source_pb2, grpc_service_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.config.metrics.v3 import stats_pb2
+from envoy.extensions.bootstrap.internal_listener.v3 import internal_listener_pb2
 from envoy.extensions.resource_monitors.downstream_connections.v3 import downstream_connections_pb2
 from envoy.type.matcher.v3 import string_pb2
 from google.protobuf import json_format
@@ -59,6 +60,9 @@ def build_bootstrap(inputs: BootstrapInputs) -> bytes:
         cluster_manager=bootstrap_pb2.ClusterManager(upstream_bind_config=connection.marked(connection.OUTBOUND_MARK)),
         stats_config=_statistics(),
         layered_runtime=_runtime(),
+    )
+    bootstrap.bootstrap_extensions.add(
+        name="envoy.bootstrap.internal_listener", typed_config=any_(internal_listener_pb2.InternalListener())
     )
     monitor = downstream_connections_pb2.DownstreamConnectionsConfig(max_active_downstream_connections=_MOST_CONNECTIONS)
     bootstrap.overload_manager.resource_monitors.add(

@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import Final
 
 from envoy.config.cluster.v3 import cluster_pb2
-from envoy.config.core.v3 import base_pb2, protocol_pb2
+from envoy.config.core.v3 import address_pb2, base_pb2, protocol_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+from envoy.extensions.transport_sockets.internal_upstream.v3 import internal_upstream_pb2
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from google.protobuf import any_pb2
 
 from hauberk.envoy.message import ads, any_, duration, socket_address, struct, uint32
-from hauberk.envoy.name import BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, inbound
+from hauberk.envoy.name import AUTHORIZED, BLACK_HOLE, INBOUND_PASSTHROUGH, PASSTHROUGH, inbound
 from hauberk.envoy.name import outbound as outbound_name
 from hauberk.mesh.endpoints import ServicePeers
 from hauberk.mesh.inbound import InboundPort
@@ -76,6 +77,25 @@ def inbound_passthrough_cluster(limits: Limits) -> Cluster:
 def black_hole_cluster() -> Cluster:
     """Nowhere."""
     return Cluster(name=BLACK_HOLE, type=Cluster.DiscoveryType.STATIC, connect_timeout=duration(1))
+
+
+def authorized_cluster() -> Cluster:
+    """This Envoy's own second listener, where a TCP connection goes on whose caller has been looked at."""
+    address = address_pb2.Address(envoy_internal_address=address_pb2.EnvoyInternalAddress(server_listener_name=AUTHORIZED))
+    endpoint = endpoint_components_pb2.LbEndpoint(endpoint=endpoint_components_pb2.Endpoint(address=address))
+    group = endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=[endpoint])
+    return Cluster(
+        name=AUTHORIZED,
+        type=Cluster.DiscoveryType.STATIC,
+        connect_timeout=duration(5),
+        per_connection_buffer_limit_bytes=uint32(connection.BUFFER_LIMIT),
+        circuit_breakers=connection.circuit_breakers(),
+        load_assignment=endpoint_pb2.ClusterLoadAssignment(cluster_name=AUTHORIZED, endpoints=[group]),
+        # Takes along what is kept with the connection: the decision, and the cluster that it leads to.
+        transport_socket=base_pb2.TransportSocket(
+            name="internal", typed_config=any_(internal_upstream_pb2.InternalUpstreamTransport(transport_socket=_RAW))
+        ),
+    )
 
 
 def inbound_cluster(port: InboundPort, addresses: tuple[str, ...], limits: Limits) -> Cluster:

@@ -14,9 +14,8 @@ from hauberk.envoy.message import duration, uint32
 from hauberk.envoy.name import INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound
 from hauberk.mesh.inbound import InboundPort
 from hauberk.mesh.protocol import Protocol
-from hauberk.translate.access_log import INBOUND_FAILURE, access_log
+from hauberk.translate.access_log import INBOUND_FAILURE, access_log, failed_connections
 from hauberk.translate.connection import BUFFER_LIMIT
-from hauberk.translate.failure_log import failed_connections
 from hauberk.translate.http import inbound_http
 from hauberk.translate.limits import Limits
 from hauberk.translate.listener import (
@@ -31,7 +30,7 @@ from hauberk.translate.listener import (
     tls_inspector,
     wildcard,
 )
-from hauberk.translate.tcp import inbound_tcp
+from hauberk.translate.tcp import inbound_tcp, remember_established
 from hauberk.translate.tcp_authorization import NO_PEER, PEER, decision
 from hauberk.translate.tls import ALPN_HTTP, ALPN_TCP, downstream_tls
 
@@ -40,7 +39,7 @@ INBOUND_PORT: Final = 15006
 # A plain caller of a server that speaks first waits for so long; a TLS greeting that comes later on a port which also takes plain
 # connections is taken for one. Where only TLS is taken nobody is in a hurry.
 _GREETING: Final = 1.0
-_PATIENT: Final = 15.0
+_PATIENT: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,25 +146,25 @@ class _Chains:
 
     def _mutual_http(self, match: FilterChainMatch) -> FilterChain:
         name, cluster = self._name("http-mtls"), self._guarded.cluster
-        chain = self._chain(name, match)
+        chain = self._chain(name, match, mutual=True)
         chain.filters.append(inbound_http(name, cluster, self._limits, mutual=True))
         chain.transport_socket.CopyFrom(downstream_tls((self._limits.trust_domain,), ("h2", "http/1.1")))
         return chain
 
     def _plain_http(self, match: FilterChainMatch) -> FilterChain:
         name, cluster = self._name("http"), self._guarded.cluster
-        chain = self._chain(name, match)
+        chain = self._chain(name, match, mutual=False)
         chain.filters.append(inbound_http(name, cluster, self._limits, mutual=False))
         return chain
 
     def _mutual_tcp(self, kind: str, match: FilterChainMatch) -> FilterChain:
-        chain = self._chain(self._name(f"tcp-{kind}"), match)
+        chain = self._chain(self._name(f"tcp-{kind}"), match, mutual=True)
         chain.filters.extend(inbound_tcp(self._guarded.cluster, self._decision(PEER), self._limits, mutual=True))
         chain.transport_socket.CopyFrom(downstream_tls((self._limits.trust_domain,), ()))
         return chain
 
     def _plain_tcp(self, kind: str, match: FilterChainMatch) -> FilterChain:
-        chain = self._chain(self._name(f"tcp-{kind}"), match)
+        chain = self._chain(self._name(f"tcp-{kind}"), match, mutual=False)
         chain.filters.extend(inbound_tcp(self._guarded.cluster, self._decision(NO_PEER), self._limits, mutual=False))
         return chain
 
@@ -177,7 +176,7 @@ class _Chains:
     def _name(self, kind: str) -> str:
         return f"{'any' if self._guarded.port is None else self._guarded.port}-{kind}"
 
-    def _chain(self, name: str, match: FilterChainMatch) -> FilterChain:
+    def _chain(self, name: str, match: FilterChainMatch, *, mutual: bool) -> FilterChain:
         if self._guarded.port is not None:
             match.destination_port.CopyFrom(uint32(self._guarded.port))
-        return FilterChain(name=name, filter_chain_match=match)
+        return FilterChain(name=name, filter_chain_match=match, filters=[remember_established(mutual=mutual)])

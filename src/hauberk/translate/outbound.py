@@ -16,6 +16,7 @@ from hauberk.mesh.service import MeshPort, MeshService
 from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.mesh.workload import Workload
 from hauberk.translate.clusters import (
+    authorized_cluster,
     black_hole_cluster,
     inbound_passthrough_cluster,
     outbound_cluster,
@@ -26,6 +27,7 @@ from hauberk.translate.endpoints import load_assignment
 from hauberk.translate.limits import Limits, build_limits
 from hauberk.translate.outbound_listeners import http_listener, sniffed_listener, tcp_listener
 from hauberk.translate.routes import any_host, domains_of, outbound_routes, service_host, unknown_hosts
+from hauberk.translate.tcp import authorized_listener
 from hauberk.xds.resource import ROUTES, Resource
 
 Resources = tuple[Resource, ...]
@@ -58,8 +60,9 @@ def translate_routes(snapshot: MeshSnapshot, namespace: str) -> Resources:
 
 
 def _common(limits: Limits) -> Resources:
-    made = (passthrough_cluster(limits), inbound_passthrough_cluster(limits), black_hole_cluster())
-    return tuple(encode_resource(cluster, cluster.name) for cluster in made)
+    clusters = (passthrough_cluster(limits), inbound_passthrough_cluster(limits), black_hole_cluster(), authorized_cluster())
+    listener = authorized_listener()
+    return (*(encode_resource(cluster, cluster.name) for cluster in clusters), encode_resource(listener, listener.name))
 
 
 def _all_clusters(

@@ -25,8 +25,12 @@ from hauberk.translate.listener import (
 )
 from hauberk.translate.routes import DESTINATION_STATE
 from hauberk.translate.tcp import outbound_tcp, remember
+from hauberk.translate.tls import ALPN_TCP
 
 OUTBOUND_PORT: Final = 15001
+
+# What the connection to the other sidecar offers instead of what its cluster says.
+_ALPN_STATE: Final = "envoy.network.application_protocols"
 
 
 def virtual_outbound(limits: Limits, *, ipv6: bool) -> Listener:
@@ -68,7 +72,9 @@ def sniffed_listener(service: MeshService, port: MeshPort, addresses: Sequence[s
     """As `tcp_listener`, but HTTP is taken for HTTP. A client that does not speak within the time of detection speaks TCP."""
     listener = tcp_listener(service, port, addresses)
     (plain,) = listener.filter_chains
-    listener.default_filter_chain.CopyFrom(plain)
+    listener.default_filter_chain.CopyFrom(
+        FilterChain(name=plain.name, filters=[remember(_ALPN_STATE, ALPN_TCP, factory=_ALPN_STATE, upstream=True), *plain.filters])
+    )
     del listener.filter_chains[:]
     http = outbound_http(listener.name, f"{service.host}:{port.port}")
     listener.filter_chains.append(

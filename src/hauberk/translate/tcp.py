@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from envoy.config.core.v3 import base_pb2, extension_pb2, substitution_format_string_pb2
-from envoy.config.listener.v3 import listener_components_pb2
+from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2
 from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
-from envoy.extensions.formatter.cel.v3 import cel_pb2
 
 from hauberk.envoy.message import any_, duration, encode, uint32, with_newer
-from hauberk.envoy.name import BLACK_HOLE
-from hauberk.translate.access_log import DECISION_STATE, INBOUND_CONNECTION, OUTBOUND_CONNECTION, access_log
+from hauberk.envoy.name import AUTHORIZED, BLACK_HOLE
+from hauberk.translate.access_log import DECISION_STATE, ESTABLISHED_STATE, INBOUND_CONNECTION, OUTBOUND_CONNECTION, access_log
 from hauberk.translate.connection import BUFFER_LIMIT
 from hauberk.translate.limits import Limits
 from hauberk.translate.tcp_authorization import ALLOW
@@ -41,7 +40,7 @@ def inbound_tcp(cluster: str, decision: str | None, limits: Limits, *, mutual: b
 
     Through mutual TLS the program is connected to when the caller has proven its identity, not before.
     """
-    proxy = _proxy(cluster if decision is None else BLACK_HOLE, INBOUND_CONNECTION)
+    proxy = _proxy(_next(cluster, decision, mutual=mutual), INBOUND_CONNECTION)
     if mutual:
         proxy.upstream_connect_mode = tcp_proxy_pb2.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
         proxy.max_early_data_bytes.CopyFrom(uint32(BUFFER_LIMIT))
@@ -51,20 +50,52 @@ def inbound_tcp(cluster: str, decision: str | None, limits: Limits, *, mutual: b
     return _decide(cluster, decision, mutual=mutual), _filter(proxy)
 
 
-def remember(key: str, text: str) -> Filter:
-    """`text` (an access log format) is kept under `key` with the connection."""
-    source = substitution_format_string_pb2.SubstitutionFormatString(text_format_source=base_pb2.DataSource(inline_string=text))
-    state = FilterStateValue(object_key=key, factory_key="envoy.string", format_string=source)
+def authorized_listener() -> listener_pb2.Listener:
+    """Where connections go on whose callers have been looked at.
+
+    A proxy chooses its cluster when the connection comes, which is before the handshake; this second one chooses after it.
+    Without a choice it leads nowhere.
+    """
+    proxy = TcpProxy(stat_prefix=AUTHORIZED, cluster=BLACK_HOLE, idle_timeout=duration(0))
+    return listener_pb2.Listener(
+        name=AUTHORIZED,
+        internal_listener=listener_pb2.Listener.InternalListenerConfig(),
+        filter_chains=[listener_components_pb2.FilterChain(name=AUTHORIZED, filters=[_filter(proxy)])],
+        per_connection_buffer_limit_bytes=uint32(BUFFER_LIMIT),
+    )
+
+
+def _next(cluster: str, decision: str | None, *, mutual: bool) -> str:
+    if decision is None:
+        return cluster
+    # Whatever goes wrong with the decision, the connection is closed.
+    return AUTHORIZED if mutual else BLACK_HOLE
+
+
+def remember(key: str, text: str, *, factory: str = "envoy.string", upstream: bool = False) -> Filter:
+    """`text` (an access log format) is kept under `key` with the connection; `upstream`: also with the one that it causes."""
+    state = FilterStateValue(object_key=key, factory_key=factory, format_string=_format(text))
+    if upstream:
+        state.shared_with_upstream = FilterStateValue.SharedWithUpstream.ONCE
+    return _set_state(set_filter_state_pb2.Config(on_new_connection=[state]))
+
+
+def remember_established(*, mutual: bool) -> Filter:
+    """The connection is marked as soon as it is good for something; what is never marked is a failure to be recorded."""
+    state = FilterStateValue(object_key=ESTABLISHED_STATE, factory_key="envoy.string", format_string=_format("1"))
+    if mutual:
+        return _set_state(with_newer(set_filter_state_pb2.Config(), _ON_TLS_HANDSHAKE, encode(state)))
     return _set_state(set_filter_state_pb2.Config(on_new_connection=[state]))
 
 
 def _decide(cluster: str, decision: str, *, mutual: bool) -> Filter:
-    # The proxy's own cluster leads nowhere: whatever goes wrong with the expression, the connection is closed.
-    chosen = f"{decision_is_allow()} ? '{cluster}' : '{BLACK_HOLE}'"
+    # It is evaluated twice: CEL here cannot read as text what was kept before.
+    chosen = f"({decision}).startsWith('{ALLOW}') ? '{cluster}' : '{BLACK_HOLE}'"
     states = (_state(DECISION_STATE, "envoy.string", decision), _state(_CLUSTER_STATE, _CLUSTER_STATE, chosen))
     if mutual:
         config = set_filter_state_pb2.Config()
         for state in states:
+            state.shared_with_upstream = FilterStateValue.SharedWithUpstream.ONCE
             with_newer(config, _ON_TLS_HANDSHAKE, encode(state))
     else:
         config = set_filter_state_pb2.Config(on_new_connection=states)
@@ -75,16 +106,12 @@ def _set_state(config: set_filter_state_pb2.Config) -> Filter:
     return Filter(name="envoy.filters.network.set_filter_state", typed_config=any_(config))
 
 
-def decision_is_allow() -> str:
-    return f"filter_state['{DECISION_STATE}'].startsWith('{ALLOW}')"
-
-
 def _state(key: str, factory: str, expression: str) -> FilterStateValue:
-    text = substitution_format_string_pb2.SubstitutionFormatString(
-        text_format_source=base_pb2.DataSource(inline_string=f"%CEL({expression})%"),
-        formatters=[extension_pb2.TypedExtensionConfig(name="envoy.formatter.cel", typed_config=any_(cel_pb2.Cel()))],
-    )
-    return FilterStateValue(object_key=key, factory_key=factory, format_string=text)
+    return FilterStateValue(object_key=key, factory_key=factory, format_string=_format(f"%CEL({expression})%"))
+
+
+def _format(text: str) -> substitution_format_string_pb2.SubstitutionFormatString:
+    return substitution_format_string_pb2.SubstitutionFormatString(text_format_source=base_pb2.DataSource(inline_string=text))
 
 
 def _proxy(cluster: str, keys: Mapping[str, str]) -> TcpProxy:
