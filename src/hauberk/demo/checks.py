@@ -154,7 +154,9 @@ class Checks:
         run = places.pod_run(pod["metadata"]["uid"])
         hidden = [run, run / "admin.sock", run / "xds.sock", places.api_socket, places.init_socket, places.authority, places.objects]
         found = self._python("frontend", probes.ESCAPE, json.dumps([str(path) for path in hidden]))
-        return not found, "16 ways tried, none led out" if not found else f"reached: {found}"
+        return not found["reached"], f"{found['tried']} ways tried, " + (
+            f"reached: {found['reached']}" if found["reached"] else "none led out"
+        )
 
     def killed(self) -> tuple[bool, str]:
         """While a pod's Envoy is dead nothing leaves the pod; the agent starts it again and all is as before."""

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
@@ -88,9 +88,9 @@ class DemoMesh:
                 return found
             time.sleep(_LOOK)
 
-    def wait_ready(self, patience: float, tell: Any = None) -> None:
+    def wait_ready(self, patience: float, tell: Callable[[str], None] | None = None) -> None:
         """Every deployment of the shop has its replicas ready; DemoFailed with what is missing if it takes too long."""
-        wanted, deadline = dict(objects.deployments()), time.monotonic() + patience
+        wanted, deadline, told = dict(objects.deployments()), time.monotonic() + patience, ""
         while True:
             ready = {
                 each["metadata"]["name"]: int((each.get("status") or {}).get("readyReplicas") or 0) for each in self.listed("deployments")
@@ -98,8 +98,10 @@ class DemoMesh:
             missing = sorted(name for name, replicas in wanted.items() if ready.get(name, 0) < replicas)
             if not missing:
                 return
-            if tell is not None:
-                tell(f"{sum(ready.values())} of {sum(wanted.values())} pods are ready")
+            state = f"{sum(ready.values())} of {sum(wanted.values())} pods are ready"
+            if tell is not None and state != told:
+                tell(state)
+                told = state
             if time.monotonic() > deadline:
                 raise DemoFailed(f"not ready within {patience:g} s: {', '.join(missing)}; {self._reasons()}")
             time.sleep(_LOOK)
