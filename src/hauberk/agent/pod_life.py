@@ -180,7 +180,7 @@ class PodLife:
 
     def _stumble(self, error: BaseException) -> None:
         hint = getattr(error, "hint", "")
-        self._trouble = Trouble(reason="PodNotSetUp", message=f"{error}; {hint}" if hint else str(error) or repr(error))
+        self._trouble = Trouble(reason=type(error).__name__, message=f"{error}; {hint}" if hint else str(error) or repr(error))
         _log.warning("a pod is not set up; it is tried again", pod=str(self.pod.key), exc_info=error)
         self._changed()
 
