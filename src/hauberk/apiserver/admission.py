@@ -7,6 +7,7 @@ replicas (`hauberk scale`) and the time of the last restart (`hauberk rollout re
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from hauberk.api.config_map import ConfigMap
 from hauberk.api.deployment import Deployment
@@ -27,18 +28,17 @@ RESTARTED = "kubectl.kubernetes.io/restartedAt"
 _TOGETHER = "delete the object and create it anew"
 
 
-@dataclass(slots=True)
+@dataclass
 class Admission:
-    """The checks of one transaction."""
+    """The checks of one transaction, against what the draft holds."""
 
     draft: Draft
     rules: Rules
-    allocation: Allocation
 
-    @classmethod
-    def of(cls, draft: Draft, rules: Rules) -> "Admission":
-        """Against what the draft holds."""
-        return cls(draft, rules, Allocation.of(rules.ranges, draft.of(Service)))
+    @cached_property
+    def allocation(self) -> Allocation:
+        """Services' addresses; only looked at when there is a Service, since most changes concern none."""
+        return Allocation.of(self.rules.ranges, self.draft.of(Service))
 
     def admit(self, item: ApiObject) -> tuple[ApiObject, tuple[Problem, ...]]:
         """The object as it is to be stored, and what is wrong with it; with an error among that it must not be."""

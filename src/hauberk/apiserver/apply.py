@@ -66,7 +66,7 @@ def parse_files(files: Sequence[File], namespace: str) -> Parsed:
 def decide_apply(draft: Draft, parsed: Parsed, rules: Rules) -> Applied:
     """The draft has all objects as the files want them; Refused with every problem if one of them has an error."""
     problems = list(parsed.manifest.problems)
-    admission = Admission.of(draft, rules)
+    admission = Admission(draft, rules)
     results: dict[ObjectKey, Result] = {}
     # Namespaces first, wherever they stand in the files: the others need them.
     for item in sorted(parsed.manifest.objects, key=lambda each: not isinstance(each, Namespace)):
@@ -78,7 +78,7 @@ def decide_apply(draft: Draft, parsed: Parsed, rules: Rules) -> Applied:
             problems.extend(placed(conflict, parsed.files[item.key]))
     if has_errors(problems):
         raise Refused(422, *problems, also={"applied": [], "affected": 0, "acknowledged": 0, "seconds": 0.0})
-    coherence = Coherence.of(draft, rules.root_namespace)
+    coherence = Coherence(draft, rules.root_namespace)
     for item in parsed.manifest.objects:
         stored = draft.get(item.key)
         assert stored is not None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.deployment import Deployment
@@ -46,22 +47,20 @@ class Carriers:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Coherence:
-    """What an object is checked against."""
+    """What an object is checked against: the whole mesh as the draft leaves it."""
 
     draft: Draft
-    carriers: Carriers
     root_namespace: str
 
-    @classmethod
-    def of(cls, draft: Draft, root_namespace: str) -> "Coherence":
-        """The whole mesh as the draft leaves it."""
-        pods = (Carrier(pod.metadata.namespace, pod.metadata.labels, pod.spec) for pod in draft.of(Pod))
-        templates = (
-            Carrier(each.metadata.namespace, each.spec.template.metadata.labels, each.spec.template.spec) for each in draft.of(Deployment)
-        )
-        return cls(draft, Carriers((*pods, *templates)), root_namespace)
+    @cached_property
+    def carriers(self) -> Carriers:
+        """Whatever a selector can select; only looked at when there is a selector."""
+        pods = (Carrier(pod.metadata.namespace, pod.metadata.labels, pod.spec) for pod in self.draft.of(Pod))
+        deployments = ((each.metadata.namespace, each.spec.template) for each in self.draft.of(Deployment))
+        templates = (Carrier(namespace, template.metadata.labels, template.spec) for namespace, template in deployments)
+        return Carriers((*pods, *templates))
 
     def check(self, item: ApiObject, file: str = "") -> tuple[Problem, ...]:
         """What in the object does not fit the others."""

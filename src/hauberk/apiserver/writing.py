@@ -93,7 +93,7 @@ def patched(draft: Draft, key: ObjectKey, patch: dict[str, Any], rules: Rules) -
     manifest = check_document(document, key.namespace)
     if not manifest.objects:
         raise Refused(422, *manifest.problems)
-    admitted, problems = Admission.of(draft, rules).admit(manifest.objects[0])
+    admitted, problems = Admission(draft, rules).admit(manifest.objects[0])
     if has_errors(problems):
         raise Refused(422, *problems)
     return draft.put(admitted)
