@@ -136,13 +136,11 @@ class Checks:
         )
 
     def outsider(self) -> tuple[bool, str]:
-        """Plaintext from a pod without a sidecar is refused, by the service's address and by a pod's."""
-        target = self._mesh.pod("catalog")
-        answers = [
-            self._request("outsider", "catalog", f"/echo?{self._texts.outside}", {}),
-            self._line("outsider", target["status"]["podIP"], 8080, f"GET /echo?{self._texts.outside} HTTP/1.0\r\n\r\n"),
-        ]
-        replied = [each for each in answers if each.get("status") or each.get("answer")]
+        """Plaintext from a pod without a sidecar is refused, whether it asks by name or by address."""
+        address = self._mesh.pod("catalog")["status"]["podIP"]
+        line = f"GET /echo?{self._texts.outside} HTTP/1.0\r\n\r\n"
+        answers = [self._line("outsider", host, 8080, line) for host in ("catalog-pods", address)]
+        replied = [each for each in answers if each["answer"]]
         reached = any(self._texts.outside in self._mesh.logs(pod) for pod in self._mesh.listed("pods") if _app(pod) == "catalog")
         return not replied and not reached, "no answer by name or by pod address, and the program saw nothing" if not replied else str(
             replied

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -79,6 +79,7 @@ class Traffic:
         self.denied_total = 0
         self._calls: deque[Call] = deque()
         self._denied: deque[Document] = deque(maxlen=6)
+        self._closed: deque[tuple[float, str, str]] = deque()
         self._started: float | None = None
 
     def add(self, record: Document, now: float) -> None:
@@ -87,11 +88,18 @@ class Traffic:
         if (record.get("decision") or {}).get("verdict") == "deny":
             self._denied.append(record)
         if call is None:
+            self._note_closed(record, now)
             return
         self._started = now if self._started is None else self._started
         self.total += 1
         self.denied_total += call.denied
         self._calls.append(call)
+
+    def _note_closed(self, record: Document, now: float) -> None:
+        """A denied connection: its caller's sidecar saw only that it was closed; who denied it knows why."""
+        if (record.get("decision") or {}).get("verdict") == "deny" and not record.get("status"):
+            self._closed.append((now, _party(record.get("source") or {}), _service(record.get("destination") or {})))
+            self.denied_total += 1
 
     def denials(self) -> list[Document]:
         """The latest records of refused requests, newest first."""
@@ -101,22 +109,25 @@ class Traffic:
         """Every caller with every service it called, the busiest first."""
         while self._calls and self._calls[0].at < now - self.window:
             self._calls.popleft()
+        while self._closed and self._closed[0][0] < now - self.window:
+            self._closed.popleft()
+        closed = Counter((source, destination) for _, source, destination in self._closed)
         span = max(1.0, min(self.window, now - (self._started if self._started is not None else now)))
         groups: dict[tuple[str, str, str], list[Call]] = {}
         for call in self._calls:
             groups.setdefault((call.source, call.destination, call.protocol), []).append(call)
-        found = [_edge(key, calls, span) for key, calls in groups.items()]
+        found = [_edge(key, calls, span, closed[key[:2]]) for key, calls in groups.items()]
         return sorted(found, key=lambda edge: (-edge.rate, edge.source, edge.destination))
 
 
-def _edge(key: tuple[str, str, str], calls: list[Call], span: float) -> Edge:
+def _edge(key: tuple[str, str, str], calls: list[Call], span: float, closed: int) -> Edge:
     times = sorted(call.milliseconds for call in calls)
     versions = {call.tls for call in calls if not call.denied or call.tls}
     return Edge(
         *key,
         rate=len(calls) / span,
         failed=sum(not call.ok and not call.denied for call in calls),
-        denied=sum(call.denied for call in calls),
+        denied=min(len(calls), sum(call.denied for call in calls) + closed),
         median=_percentile(times, 0.5),
         slowest=_percentile(times, 0.95),
         tls=", ".join(sorted(version for version in versions if version)) or "none",

@@ -17,12 +17,13 @@ from hauberk.demo.traffic import Edge
 
 Document = dict[str, Any]
 TRY = (
-    ("hauberk get pods -n shop -o wide --mesh demo", "where everything runs"),
-    ("hauberk access -f --denied --mesh demo", "what is being refused, live"),
-    ("hauberk exec analytics.shop --mesh demo -- python3 -c 'import urllib.request as u; u.urlopen(\"http://payments/\")'", "be refused"),
-    ("hauberk delete ap no-analytics-in-the-ledger -n shop --mesh demo", "lift a policy and watch"),
-    ("hauberk proxy config frontend.shop clusters --mesh demo", "what its Envoy knows"),
-    ("hauberk scale deploy/catalog --replicas 4 -n shop --mesh demo", "more of the catalogue"),
+    ("once, so that the rest is about this mesh", "export HAUBERK_MESH=demo"),
+    ("where everything runs", "hauberk get pods -n shop -o wide"),
+    ("what is being refused, as it happens", "hauberk access -f --denied"),
+    ("what the refused program sees", "hauberk logs analytics.shop -f"),
+    ("lift a policy, and watch it here", "hauberk delete ap no-analytics-in-the-ledger -n shop"),
+    ("what a program's Envoy knows", "hauberk proxy config frontend.shop clusters"),
+    ("more of the catalogue", "hauberk scale deploy/catalog --replicas 4 -n shop"),
 )
 
 
@@ -80,25 +81,26 @@ def _services(scene: Scene) -> Panel:
 
 def _pods_of(selector: dict[str, str], pods: Sequence[Document]) -> Text:
     chosen = [pod for pod in pods if selector.items() <= (pod["metadata"].get("labels") or {}).items()]
-    return _pod_list(chosen)
+    return _pod_list(chosen, named=False)
 
 
 def _callers(scene: Scene) -> Text:
     selectors = [(service.get("spec") or {}).get("selector") or {} for service in scene.services]
     rest = [pod for pod in scene.pods if not any(one.items() <= (pod["metadata"].get("labels") or {}).items() for one in selectors if one)]
-    return _pod_list(rest)
+    return _pod_list(rest, named=True)
 
 
-def _pod_list(pods: Sequence[Document]) -> Text:
+def _pod_list(pods: Sequence[Document], *, named: bool) -> Text:
     text = Text()
     for position, pod in enumerate(pods):
         labels = pod["metadata"].get("labels") or {}
-        version = f" {labels['version']}" if "version" in labels else ""
-        outside = " (no sidecar)" if labels.get("sidecar.istio.io/inject") == "false" else ""
+        names = [labels.get("app", "")] if named else []
+        names += [labels["version"]] if "version" in labels else []
+        names += ["(no sidecar)"] if labels.get("sidecar.istio.io/inject") == "false" else []
         address = (pod.get("status") or {}).get("podIP") or "-"
         text.append("  " if position else "")
         text.append("● ", "green" if is_ready(pod) else "yellow")
-        text.append(f"{labels.get('app', '')}{version}{outside} " if version or outside or not pod.get("spec") else "")
+        text.append("".join(f"{name} " for name in names))
         text.append(address, "dim")
     return text
 
@@ -121,7 +123,7 @@ def _edges(edges: Sequence[Edge]) -> Panel:
 
 
 def _denied(records: Sequence[Document]) -> Panel:
-    table = _table("denied", "asked for", "answer", "decided by")
+    table = _table("caller", "asked for", "answer", "decided by")
     for record in records[:4]:
         source, destination = record.get("source") or {}, record.get("destination") or {}
         caller = str(source.get("identity") or source.get("address") or "?").removeprefix("spiffe://cluster.local/")
@@ -133,8 +135,8 @@ def _denied(records: Sequence[Document]) -> Panel:
 
 def _next() -> Panel:
     table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis")
-    table.add_column(style="dim")
-    for command, meaning in TRY:
-        table.add_row(command, meaning)
+    for meaning, command in TRY:
+        table.add_row(meaning, command)
     return Panel(table, title="try next, in another terminal", title_align="left", border_style="dim")

@@ -6,7 +6,7 @@ import time
 from web import call
 
 while True:
-    status, text = call("http://catalog.shop/items")
+    status, text = call("http://catalog-pods:8080/items")
     sys.stdout.write(f"the catalogue answered {status}: {text}\n")
     sys.stdout.flush()
     time.sleep(4)
