@@ -58,6 +58,6 @@ def _protected() -> tuple[str, ...]:
     searched = (Path(entry) for entry in sys.path if entry)
     # The package's own folder too: in an editable installation it is found by other means than the search path.
     code = (_PACKAGE, Path(sys.prefix), Path(sys.base_prefix), *searched)
-    resolved = sorted({path.resolve() for path in code if path.exists()})
-    outermost = [path for path in resolved if not any(other in path.parents for other in resolved)]
-    return tuple(str(path) for path in outermost if path != Path("/"))
+    # Never the root: everything would be in it, and everything read-only.
+    resolved = sorted({path.resolve() for path in code if path.exists()} - {Path("/")})
+    return tuple(str(path) for path in resolved if not any(other in path.parents for other in resolved))
