@@ -16,6 +16,7 @@ from hauberk.cli.program import Program, documents, inherited, parse_port
 from hauberk.kit.unix_http import UnixHttp
 from hauberk.testing.answer import Completed, MeshFailed, Response
 from hauberk.testing.request import caller_command, read_response
+from hauberk.testing.running import Running
 from hauberk.testing.waiting import pods_ready
 
 if TYPE_CHECKING:
@@ -98,6 +99,10 @@ class MeshNamespace:
             err.seek(0)
             return Completed(int(answer["exit"]), out.read().decode(errors="replace"), err.read().decode(errors="replace"))
 
+    def spawn(self, target: str, *command: str, env: Mapping[str, str] | None = None) -> Running:
+        """The command runs in the first ready pod of `target` while the test goes on; use it as a context manager."""
+        return Running(self.mesh.places, self._session(target, command, env))
+
     def request(
         self,
         source: str,
@@ -134,6 +139,14 @@ class MeshNamespace:
         lines = text.splitlines() if isinstance(text, str) else []
         return [record for record in map(json.loads, lines) if self._concerns(record)]
 
+    def log_line(self, target: str, text: str, *, timeout: float = _PATIENCE) -> str:
+        """The first line that holds `text` in the log of `target`'s program, as soon as it is written."""
+        path = f"/v1/pods/{self.name}/{self.pod(target)}/logs?follow=true"
+        for line in UnixHttp(self.mesh.places.agent_socket).stream_lines(path, timeout=timeout):
+            if text in line:
+                return line
+        raise MeshFailed(f"{text!r} is not in the log of {target}")
+
     def pod(self, target: str) -> str:
         """The name of the first ready pod of `target`."""
         listed = self.mesh.api("GET", f"/v1/objects/pods?{urlencode({'namespace': self.name})}")
@@ -151,6 +164,9 @@ class MeshNamespace:
             names = [item["metadata"]["name"] for item in items if (plural, item["metadata"]["name"]) not in _KEPT]
             if names:
                 self.delete(kind, *names)
+
+    def _session(self, target: str, command: Sequence[str], env: Mapping[str, str] | None) -> Document:
+        return {"op": "exec", "namespace": self.name, "pod": self.pod(target), "argv": list(command), "env": dict(env or {}), "tty": False}
 
     def _concerns(self, record: Document) -> bool:
         return self.name in (record.get("source", {}).get("namespace"), record.get("destination", {}).get("namespace"))

@@ -1,0 +1,79 @@
+"""A command that goes on running inside a pod while a test does something else."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from hauberk.cli import session
+from hauberk.cli.failure import Failure
+from hauberk.kit.places import Places
+from hauberk.testing.answer import Completed, MeshFailed
+
+
+class Running:
+    """The command's standard streams and its end. At the end of a `with` block its input is closed and it is waited for."""
+
+    def __init__(self, places: Places, message: Mapping[str, Any]) -> None:
+        their_in, self._input = os.pipe()
+        self._output, their_out = os.pipe()
+        self._errors, their_err = os.pipe()
+        self._exit: int | None = None
+        self._failure: Failure | None = None
+        self._seen: list[str] = []
+        self._reader = os.fdopen(self._output, encoding="utf-8", errors="replace")
+        theirs = (their_in, their_out, their_err)
+        self._session = threading.Thread(target=self._run, args=(places, dict(message), theirs), daemon=True)
+        self._session.start()
+        self._complaints: list[str] = []
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def expect(self, text: str) -> str:
+        """The first line of output that holds `text`; MeshFailed if the command ends without it."""
+        for line in self._reader:
+            self._seen.append(line)
+            if text in line:
+                return line
+        self.wait()
+        raise MeshFailed(f"{text!r} was not printed:\n{''.join(self._seen)}{''.join(self._complaints)}")
+
+    def close_input(self) -> None:
+        """The command's standard input has ended."""
+        if self._input >= 0:
+            os.close(self._input)
+            self._input = -1
+
+    def wait(self) -> Completed:
+        """The command has ended; all that it printed."""
+        self._seen.extend(self._reader)
+        self._session.join()
+        self._listener.join()
+        if self._failure is not None:
+            raise MeshFailed("\n".join(self._failure.lines()))
+        return Completed(self._exit if self._exit is not None else 1, "".join(self._seen), "".join(self._complaints))
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close_input()
+        self._session.join()
+        self._reader.close()
+
+    def _run(self, places: Places, message: dict[str, Any], theirs: Sequence[int]) -> None:
+        try:
+            answer, _ = session.ask(places, message, theirs)
+            self._exit = int(answer["exit"])
+        except Failure as failure:
+            self._failure = failure
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+
+    def _listen(self) -> None:
+        with os.fdopen(self._errors, encoding="utf-8", errors="replace") as stream:
+            self._complaints.extend(stream)
