@@ -201,7 +201,8 @@ class PodLife:
         self._terminating = True
         served = self.pod.status.ready
         self._changed()
-        if served and self._world.settings.drain_seconds > 0:
+        # When the whole mesh ends there is nobody left to be spared.
+        if served and self._forget and self._world.settings.drain_seconds > 0:
             await self._leave(until)
         async with asyncio.TaskGroup() as tasks:
             for life in (*self._inits, *self._containers):
