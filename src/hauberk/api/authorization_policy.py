@@ -201,7 +201,9 @@ def _check_values(at: Location, clause: Source | Operation) -> Iterator[Finding]
         for index, value in enumerate(getattr(clause, name)):
             if not value:
                 yield Finding("HBK0302", (*at, yaml, index), "an empty value matches nothing")
-            elif "*" in value[1:-1] and yaml.lower().removeprefix("not") in ("principals", "hosts", "methods", "paths"):
+            elif (
+                "*" in value[1:-1] and "{" not in value and yaml.lower().removeprefix("not") in ("principals", "hosts", "methods", "paths")
+            ):
                 yield Finding(
                     "HBK0306", (*at, yaml, index), f"the * inside {value!r} stands for itself: only a first or last * is a wildcard"
                 )

@@ -11,7 +11,7 @@ from hauberk.api.finding import Finding
 from hauberk.api.metadata import ApiObject, TemplateMetadata
 from hauberk.api.model import ApiModel, Bool, Count, Int, IntOrString
 from hauberk.api.pod import PodSpec, check_pod_spec
-from hauberk.api.selector import LabelSelector
+from hauberk.api.selector import LabelSelector, check_requirements
 
 
 class RollingUpdate(ApiModel):
@@ -99,6 +99,7 @@ def check_deployment(deployment: Deployment) -> Iterator[Finding]:
     if spec.template.spec.restart_policy != "Always":
         at = ("spec", "template", "spec", "restartPolicy")
         yield Finding("HBK0106", at, "a Deployment's pods are always restarted", "remove the field, or set it to Always")
+    yield from check_requirements(("spec", "selector", "matchExpressions"), spec.selector.match_expressions)
     yield from _check_strategy(spec.strategy)
     yield from check_pod_spec(("spec", "template", "spec"), spec.template.spec)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from hauberk.api.kinds import kind_named
 from hauberk.api.metadata import ApiObject
-from hauberk.api.model import Json
-
-EMPTY: tuple[Any, ...] = ({}, [], "")
-# Fields of type Mapping[str, str], whose keys are users' own; a test compares this with the models.
-TEXT_MAPPINGS = frozenset({"labels", "annotations", "matchLabels", "selector", "data"})
+from hauberk.api.model import ApiModel, Json
+from hauberk.api.sift import Nested, nested_fields
 
 
 class UnknownKind(ValueError):
@@ -33,7 +32,7 @@ def from_document(document: Json) -> ApiObject:
 def to_document(value: ApiObject) -> Json:
     """The document, with defaults filled in and without empty fields; `from_document` gives back an equal object."""
     document: Json = value.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return _without_empty(document)
+    return without_empty(document, type(value))
 
 
 def from_json(kind: str, text: str | bytes) -> ApiObject:
@@ -49,15 +48,35 @@ def to_json(value: ApiObject) -> str:
     return value.model_dump_json(by_alias=True, exclude_none=True)
 
 
-def _without_empty(mapping: dict[str, Any], *, keyed_by_users: bool = False) -> dict[str, Any]:
-    # An empty value of a field equals its default. As an item of a list ({} in rules) or under a user's key (an annotation) it
-    # means something.
-    kept: dict[str, Any] = {}
-    for name, value in mapping.items():
-        if isinstance(value, dict):
-            value = _without_empty(value, keyed_by_users=name in TEXT_MAPPINGS)  # noqa: PLW2901 - the pruned form replaces it
-        elif isinstance(value, list):
-            value = [_without_empty(item) if isinstance(item, dict) else item for item in value]  # noqa: PLW2901 - as above
-        if keyed_by_users or value not in EMPTY:
-            kept[name] = value
+def without_empty(document: Json, model: type[ApiModel]) -> Json:
+    """`document` without the fields that come back as the same empty value when they are absent."""
+    fields = _dumped_fields(model)
+    kept: Json = {}
+    for name, value in document.items():
+        nested, empty_by_default = fields[name]
+        pruned = _prune(value, nested) if nested else value
+        if pruned or not empty_by_default:
+            kept[name] = pruned
     return kept
+
+
+def _prune(value: Any, nested: Nested) -> Any:
+    model, keyed = nested
+    if isinstance(value, list):
+        return [without_empty(item, model) for item in value]
+    if keyed:
+        return {key: without_empty(item, model) for key, item in value.items()}
+    return without_empty(value, model)
+
+
+@cache
+def _dumped_fields(model: type[ApiModel]) -> Mapping[str, tuple[Nested | None, bool]]:
+    """Of each field by its name in YAML: the type below it, and whether an absent one is an empty one."""
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    return {alias: (nested, _is_empty(fields[alias].default)) for alias, nested in nested_fields(model).items()}
+
+
+def _is_empty(default: Any) -> bool:
+    if isinstance(default, ApiModel):
+        return not without_empty(default.model_dump(mode="json", by_alias=True, exclude_none=True), type(default))
+    return isinstance(default, str | tuple | dict) and not default

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from hauberk.api.finding import Finding, Location
 from hauberk.api.model import ApiModel
+from hauberk.api.name import label_key_fault
 
 Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
 
@@ -51,6 +53,17 @@ class WorkloadSelector(ApiModel):
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         return has_labels(labels, self.match_labels)
+
+
+def check_requirements(at: Location, requirements: tuple[Requirement, ...]) -> Iterator[Finding]:
+    """Operators with values where they need none, or none where they need some."""
+    for index, each in enumerate(requirements):
+        here: Location = (*at, index)
+        if fault := label_key_fault(each.key):
+            yield Finding("HBK0111", (*here, "key"), f"{each.key!r} is no key of a label: it {fault}")
+        if (each.operator in ("In", "NotIn")) != bool(each.values):
+            wanted = "needs at least one value" if each.operator in ("In", "NotIn") else "takes no values"
+            yield Finding("HBK0110", (*here, "values"), f"{each.operator} {wanted}")
 
 
 def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

@@ -73,8 +73,8 @@ class _Walk:
 def near_remedy(word: str, known: Iterable[str]) -> str | None:
     """'did you mean …?' for a mistyped word, None if nothing is near."""
     by_lower = {each.lower(): each for each in known}
-    near = get_close_matches(word.lower(), by_lower, n=2, cutoff=0.7)
-    return f"did you mean {' or '.join(by_lower[each] for each in near)}?" if near else None
+    near = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.7)
+    return f"did you mean {by_lower[near[0]]}?" if near else None
 
 
 @cache
