@@ -106,9 +106,10 @@ def mounts() -> tuple[Mount, ...]:
 
 def aliases(path: str, table: tuple[Mount, ...]) -> tuple[str, ...]:
     """`path` under all names it has in this mount namespace: a disk may be mounted, or a directory bound, in several places."""
-    home = next((entry for entry in reversed(table) if _below(path, entry.point)), None)
-    if home is None:
+    holding = [(len(entry.point), number) for number, entry in enumerate(table) if _below(path, entry.point)]
+    if not holding:
         return (path,)
+    home = table[max(holding)[1]]  # the nearest, and of several at one place the one on top
     inside = _join(home.root, path[len(home.point.rstrip("/")) :])
     others = (
         _join(entry.point, inside[len(entry.root.rstrip("/")) :])

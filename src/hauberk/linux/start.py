@@ -78,9 +78,9 @@ def plan(spec: ProcessSpec, ground: Ground) -> Plan:
         # A capability that was asked for must count in the pod's network; without one, a namespace of its own makes root nobody.
         nested = (users.identity(ground.uids), users.identity(ground.gids))
     contained = spec.container is not None
-    return Plan(
-        spec=spec, user=user, kept=kept, nested=nested, read_only=contained and not ground.rootless and uid == 0, own_rights=contained
-    )
+    # As the machine counts: rootless, every program is the user who started the mesh, and that may be root as well.
+    is_root = (ground.caller_uid if ground.rootless else uid) == 0
+    return Plan(spec=spec, user=user, kept=kept, nested=nested, read_only=contained and is_root, own_rights=contained)
 
 
 def plan_to_join(spec: ProcessSpec, target: Plan) -> Plan:

@@ -39,6 +39,7 @@ def test_only_a_program_of_root_sees_the_machine_read_only() -> None:
     assert plan(CONTAINER, AS_ROOT).read_only
     assert not plan(replace(CONTAINER, uid=7), AS_ROOT).read_only
     assert not plan(replace(CONTAINER, uid=0), ROOTLESS).read_only
+    assert plan(replace(CONTAINER, uid=7), replace(ROOTLESS, caller_uid=0)).read_only
 
 
 def test_as_root_a_program_lives_in_a_user_namespace_where_root_is_nobody_unless_it_was_given_capabilities() -> None:
