@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hauberk.api.manifest import Manifest, join_manifests, parse_manifest
+from hauberk.api.manifest import DEFAULT_NAMESPACE, Manifest, join_manifests, parse_manifest
 from hauberk.api.metadata import ApiObject, Metadata, ObjectKey
 from hauberk.api.namespace import Namespace
 from hauberk.api.problem import Problem, has_errors, problem
@@ -27,10 +27,10 @@ class File(Body):
 
 
 class ApplyRequest(Body):
-    """`wait`: seconds until every proxy concerned must have acknowledged the change; None does not wait."""
+    """`namespace` is that of documents which name none. `wait`: seconds for every proxy concerned to acknowledge; None does not wait."""
 
     files: tuple[File, ...]
-    namespace: str = "default"
+    namespace: str | None = None
     dry_run: bool = False
     wait: float | None = None
 
@@ -56,9 +56,9 @@ class Parsed:
     files: Mapping[ObjectKey, str]
 
 
-def parse_files(files: Sequence[File], namespace: str) -> Parsed:
+def parse_files(files: Sequence[File], namespace: str | None) -> Parsed:
     """The objects of all files. Pure, and slow for large files."""
-    manifests = [parse_manifest(each.text, each.name, namespace) for each in files]
+    manifests = [parse_manifest(each.text, each.name, namespace or DEFAULT_NAMESPACE) for each in files]
     origin = {item.key: each.name for each, manifest in zip(files, manifests, strict=True) for item in manifest.objects}
     return Parsed(join_manifests(tuple(manifests)), origin)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from hauberk.api.manifest import DEFAULT_NAMESPACE
 from hauberk.api.mesh_config import NAME, MeshConfig
 from hauberk.api.metadata import ObjectKey
 from hauberk.api.problem import Problem, problem
@@ -26,7 +27,7 @@ class DeleteRequest(Body):
     files: tuple[File, ...] = ()
     kind: str = ""
     names: tuple[str, ...] = ()
-    namespace: str = "default"
+    namespace: str | None = None
     ignore_not_found: bool = False
     dry_run: bool = False
     wait: float | None = None
@@ -50,7 +51,7 @@ def requested_keys(request: DeleteRequest, parsed: Parsed) -> tuple[tuple[Object
     """The objects that are meant. An object of a file that has errors is meant too if it can be told which it is; others are problems."""
     if request.kind:
         kind = find_kind(request.kind)
-        return tuple(make_key(kind, request.namespace, name) for name in request.names), ()
+        return tuple(make_key(kind, request.namespace or DEFAULT_NAMESPACE, name) for name in request.names), ()
     # Back to front: files declare a namespace before what is in it.
     keys = tuple(item.key for item in reversed(parsed.manifest.objects))
     return keys, tuple(each for each in parsed.manifest.problems if each.severity == "error")

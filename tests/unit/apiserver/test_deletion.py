@@ -55,7 +55,7 @@ async def test_the_mesh_keeps_the_namespaces_it_needs(api: Api, name: str) -> No
 
 async def test_a_namespace_takes_what_is_in_it_along(api: Api) -> None:
     await api.apply("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}", config_map("a", "shop"))
-    status, _ = await delete(api, kind="ns", names=["shop"])
+    status, _ = await delete(api, kind="ns", names=["shop"], namespace=None)
     assert status == 200
     assert await api.names("cm") == []
     assert await api.names("ns") == ["default", "istio-system"]
