@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import KeysView, Mapping
 from operator import is_
 from typing import Any
 
@@ -21,7 +21,11 @@ class Absence:
     def __init__(self) -> None:
         self._parts: dict[ObjectKey, Parts] = {}
 
-    def renew(self, absent: Iterable[tuple[ObjectKey, Parts]]) -> tuple[ObjectKey, ...]:
+    @property
+    def pods(self) -> KeysView[ObjectKey]:
+        return self._parts.keys()
+
+    def renew(self, absent: Mapping[ObjectKey, Parts]) -> tuple[ObjectKey, ...]:
         """These are absent now; those among them that are concerned by what changed since the last time."""
         before, self._parts = self._parts, dict(absent)
         return tuple(pod for pod, parts in self._parts.items() if not _same(before.get(pod), parts))

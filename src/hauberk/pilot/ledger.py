@@ -52,11 +52,6 @@ class Ledger:
         """The push in which `revision` went out."""
         return next((push for push in self._pushes if push.revision >= revision), None)
 
-    @property
-    def pending(self) -> frozenset[ObjectKey]:
-        """Proxies that any push waits for."""
-        return frozenset().union(*(push.pending for push in self._pushes))
-
     def acknowledged(self, proxy: ObjectKey, revision: int) -> tuple[Push, ...]:
         """`proxy` holds everything up to `revision`; the pushes that are done by this."""
         done = []

@@ -18,6 +18,7 @@ from hauberk.mesh.snapshot import MeshSnapshot, build_snapshot
 from hauberk.pilot.absence import Absence, Parts
 from hauberk.pilot.connection import Connection
 from hauberk.pilot.ledger import Ledger, Push
+from hauberk.pilot.memory import settle
 from hauberk.pilot.status import Counters, ProxyStatus, PushResult
 from hauberk.pilot.translation import Translation, Translator
 from hauberk.pilot.waiting import Turnstile
@@ -93,6 +94,7 @@ class Pilot:
     async def run(self, *addresses: str) -> None:
         """Watch the objects and serve delta ADS on `addresses` (`unix:/path`, `host:port`), until cancelled."""
         self._renew()
+        settle()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch(), name="pilot:watch")
             tasks.create_task(self._serve(addresses), name="pilot:serve")
@@ -158,12 +160,14 @@ class Pilot:
     def _push(self, snapshot: MeshSnapshot, revision: int) -> Push:
         self._translation.renew(snapshot)
         concerned = [pod for pod, connection in self._connections.items() if self._bring(connection, revision)]
-        absent = [pod for pod in self._expected() if pod not in self._connections]
-        concerned += self._absence.renew((pod, self._parts(pod)) for pod in absent)
+        shared = {namespace: self._translation.shared(namespace) for namespace in {pod.namespace for pod in snapshot.inbound}}
+        absent = {pod: (*shared[pod.namespace], snapshot.inbound[pod]) for pod in self._expected() if pod not in self._connections}
+        left = self._absence.pods - absent.keys() - self._connections.keys()
+        concerned += self._absence.renew(absent)
         push = self._ledger.pushed(revision, concerned)
-        for pod in self._ledger.pending.difference(self._connections, absent):
+        for pod in left:
             self._ledger.gone(pod)
-        self._translation.keep(snapshot.inbound)
+        self._translation.keep(self._connections)
         return push
 
     def _bring(self, connection: Connection, revision: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,8 +72,10 @@ class Translation:
         shared = self.shared(pod.namespace)
         return (*shared, own) if own is not None and len(shared) == 2 else None
 
-    def keep(self, pods: Iterable[ObjectKey]) -> None:
+    def keep(self, pods: Collection[ObjectKey]) -> None:
         """Forget the layers of all pods but these."""
+        if len(self._made) <= len(pods):
+            return  # nothing to forget: there are shared layers besides
         wanted = {_slot(pod) for pod in pods}
         for slot in [slot for slot in self._made if slot.startswith("pod/") and slot not in wanted]:
             del self._made[slot]

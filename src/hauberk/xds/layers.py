@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
+from weakref import WeakValueDictionary
 
 from hauberk.xds.resource import Resource
 from hauberk.xds.table import Table
+
+# Tables with few resources are looked up by what they hold: a thousand pods of a few shapes share their own listeners' tables,
+# and with them the steps between them and the bytes that are sent.
+SMALL: Final = 32
+_SMALL_TABLES: Final[WeakValueDictionary[tuple[int, ...], Table]] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -43,13 +50,24 @@ class Layer:
 
 def _table(type_url: str, resources: dict[str, Resource], previous: Table | None) -> Table:
     if previous is None:
-        return Table(type_url, resources)
+        return _made(type_url, resources)
     old = previous.resources
     # An equal resource is replaced by the one already held: later comparisons end at identity, and the bytes exist once.
     kept = {name: _kept(resource, old.get(name)) for name, resource in resources.items()}
     if len(kept) == len(old) and all(old.get(name) is resource for name, resource in kept.items()):
         return previous
-    return Table(type_url, kept)
+    return _made(type_url, kept)
+
+
+def _made(type_url: str, resources: dict[str, Resource]) -> Table:
+    if len(resources) > SMALL:
+        return Table(type_url, resources)
+    # Identities are unambiguous here: a table that is found keeps its resources alive.
+    key = tuple(map(id, resources.values()))
+    found = _SMALL_TABLES.get(key)
+    if found is None:
+        found = _SMALL_TABLES[key] = Table(type_url, resources)
+    return found
 
 
 def _kept(new: Resource, old: Resource | None) -> Resource:
