@@ -15,7 +15,6 @@ from hauberk.telemetry.store import Entry
 
 _DENIED = "rbac_access_denied_matched_policy["
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LONGEST_LINE = 64 * 1024  # Envoy cuts its longest fields, so a longer line is not one of these
 
 
 class UndecodableLine(ValueError):
@@ -79,8 +78,8 @@ def _parties(fields: dict[str, Any], owner: Owner, resolve: Resolve) -> tuple[Pa
 def is_denied(fields: dict[str, Any]) -> bool:
     """Whether policy refused what the line is about."""
     if fields.get("k") == "l":
-        # Only the listener saw it: it came without the certificate that the policy demands, or with a wrong one.
-        return True
+        # Only the listener saw it: it came without the certificate that policy demands (no chain takes it), or with a wrong one.
+        return "NR" in (fields.get("f") or "") or bool(fields.get("tf"))
     details = fields.get("x")
     if details is not None and _DENIED in details:
         return True

@@ -36,7 +36,9 @@ _INSERT_PARTY = "INSERT INTO parties(id, identity, pod, namespace, address, serv
 _INSERT_POSITION = "INSERT OR REPLACE INTO positions(file, inode, offset) VALUES(?,?,?)"
 _SOURCE = "source IN (SELECT value FROM json_each(?))"
 _DESTINATION = "destination IN (SELECT value FROM json_each(?))"
-_OF_DEPLOYMENT = re.compile(r"(.+)-(?=[a-z]*\d)[a-z0-9]{8,10}-[a-z0-9]{5}")  # its template's hash (never without a digit in practice), then chance
+_OF_DEPLOYMENT = re.compile(
+    r"(.+)-(?=[a-z]*\d)[a-z0-9]{8,10}-[a-z0-9]{5}"
+)  # its template's hash (never without a digit in practice), then chance
 _PRUNE_SHARE = 50  # records are forgotten in steps of a fiftieth, so that forgetting is rare and never long
 
 

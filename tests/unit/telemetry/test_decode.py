@@ -1,0 +1,177 @@
+"""What a line of a sidecar becomes."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.telemetry.lines import FRONT, INBOUND, OUTBOUND, PODS, WEB, decoded, line
+
+from hauberk.telemetry.decode import UndecodableLine, build_record, decode_line, split_policy
+from hauberk.telemetry.record import AccessRecord, Party
+
+
+def record(base: dict[str, Any], **changes: object) -> AccessRecord:
+    entry = decoded(base, **changes).entry
+    return build_record(entry.line, entry.source, entry.destination)
+
+
+def test_both_sides_tell_the_same_parties() -> None:
+    source = Party(FRONT.identity, FRONT.pod, "shop", "10.244.0.5")
+    destination = Party(WEB.identity, WEB.pod, "shop", "10.244.0.7", "web.shop.svc.cluster.local", 80)
+    for base in (OUTBOUND, INBOUND):
+        entry = decoded(base).entry
+        assert (entry.source, entry.destination) == (source, destination)
+
+
+def test_a_request_has_the_public_shape() -> None:
+    assert record(INBOUND).to_document() == {
+        "time": "2026-03-01T12:00:00.123Z",
+        "source": {"identity": FRONT.identity, "pod": FRONT.pod, "namespace": "shop", "address": "10.244.0.5"},
+        "destination": {
+            "identity": WEB.identity,
+            "pod": WEB.pod,
+            "namespace": "shop",
+            "address": "10.244.0.7",
+            "service": "web.shop.svc.cluster.local",
+            "port": 80,
+        },
+        "protocol": "HTTP/2",
+        "method": "GET",
+        "authority": "web.shop",
+        "path": "/products?id=17",
+        "status": 200,
+        "grpcStatus": None,
+        "flags": None,
+        "details": "via_upstream",
+        "durationMs": 1.733,
+        "bytesIn": 3,
+        "bytesOut": 123,
+        "requestId": "req-1",
+        "traceId": "t" * 32,
+        "spanId": "s" * 16,
+        "mtls": {"version": "TLSv1.3", "cipher": "TLS_AES_128_GCM_SHA256", "group": "X25519MLKEM768"},
+        "decision": {"verdict": "allow", "policy": "shop/readers", "rule": "0", "dryRun": None},
+        "reporter": "destination",
+    }
+
+
+def test_a_denied_request_names_the_policy_that_denied_it() -> None:
+    made = record(INBOUND, s=403, q=None, x="rbac_access_denied_matched_policy[ns[shop]-policy[no-writes]-rule[2]]")
+    assert made.denied
+    assert (made.decision.policy, made.decision.rule) == ("shop/no-writes", "2")
+
+
+def test_a_request_that_no_rule_allows_is_denied_by_no_policy() -> None:
+    made = record(INBOUND, s=403, q=None, x="rbac_access_denied_matched_policy[none]")
+    assert (made.denied, made.decision.policy) == (True, "")
+
+
+def test_a_403_of_the_program_is_no_denial() -> None:
+    assert not record(INBOUND, s=403).denied
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict", "policy"),
+    [
+        ("deny|ns[shop]-policy[db]-rule[0]", "deny", "shop/db"),
+        ("deny|", "deny", ""),
+        ("allow|ns[shop]-policy[db]-rule[0]", "allow", "shop/db"),
+        ("allow|", "allow", ""),
+        (None, "allow", ""),
+    ],
+)
+def test_a_connections_decision_is_read_from_its_state(state: str | None, verdict: str, policy: str) -> None:
+    made = record(INBOUND, k="t", q=state, s=None, m=None, x=None)
+    assert (made.protocol, made.decision.verdict, made.decision.policy) == ("TCP", verdict, policy)
+
+
+def test_plaintext_where_mutual_tls_is_demanded_is_a_denial() -> None:
+    made = record(INBOUND, k="l", f="NR", x="filter_chain_not_found", pi=None, tv=None, n=None, ca="10.244.0.99:5555", s=None)
+    assert made.denied
+    assert made.source == Party(address="10.244.0.99")
+    assert made.mtls is None
+
+
+def test_a_wrong_certificate_is_a_denial_with_its_reason() -> None:
+    made = record(INBOUND, k="l", tf="TLS_error:|CERTIFICATE_VERIFY_FAILED", pi=None)
+    assert made.denied
+    assert "CERTIFICATE_VERIFY_FAILED" in made.details
+
+
+def test_a_connection_that_was_only_opened_and_closed_is_no_denial() -> None:
+    assert not record(INBOUND, k="l", x=None, pi=None).denied
+
+
+def test_grpc_is_told_with_its_status() -> None:
+    made = record(INBOUND, g=7)
+    assert (made.protocol, made.grpc_status) == ("gRPC", 7)
+
+
+def test_somebody_elses_tls_is_not_mutual_tls() -> None:
+    assert record(OUTBOUND, pi=None).mtls is None
+
+
+def test_a_destination_outside_the_mesh_is_its_address() -> None:
+    made = decoded(OUTBOUND, c="PassthroughCluster", u="93.184.216.34:443", la="93.184.216.34:443", pi=None, w="93.184.216.34:443").entry
+    assert made.destination == Party(address="93.184.216.34", port=443)
+
+
+def test_a_destination_that_was_never_reached_is_still_the_service_that_was_meant() -> None:
+    made = decoded(OUTBOUND, u=None, pi=None, w=None, s=503, f="UH").entry
+    assert made.destination.service == "web.shop.svc.cluster.local"
+    assert record(OUTBOUND, u=None, s=503, f="UH").flags == "UH"
+
+
+def test_ipv6_addresses_are_told_without_brackets_and_found() -> None:
+    made = decoded(INBOUND, ca="[fd00:10:244::5]:4321").entry
+    assert (made.source.address, made.source.pod) == ("fd00:10:244::5", FRONT.pod)
+
+
+def test_without_microseconds_milliseconds_must_do() -> None:
+    assert record(INBOUND, us=None, ms=25).duration_ms == 25.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"3",
+        b"{}",
+        b'{"d":"o"}',
+        b'{"d":"o","t":5}',
+        b'{"d":"o","t":"x.y"}',
+        b"\xff\xfe",
+        b"[" * 5000,
+        b'{"d":"i","t":"1.1","n":5}',
+    ],
+)
+def test_what_is_no_line_of_a_sidecar_is_refused(text: bytes) -> None:
+    with pytest.raises(UndecodableLine):
+        decode_line(text, WEB, PODS.get)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(INBOUND)), st.none() | st.integers() | st.text(max_size=20) | st.lists(st.integers())))
+def test_no_line_whatever_its_values_does_anything_but_decode_or_be_refused(changes: dict[str, object]) -> None:
+    text = line(INBOUND, **changes)
+    try:
+        entry = decode_line(text, WEB, PODS.get).entry
+        build_record(entry.line, entry.source, entry.destination)
+    except UndecodableLine:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [
+        ("ns[shop]-policy[a]-rule[0]", ("shop/a", "0")),
+        ("none", ("", "")),
+        ("", ("", "")),
+        ("ns[shop]-policy[a.b-c]-rule[12]", ("shop/a.b-c", "12")),
+    ],
+)
+def test_a_policys_name_leads_home(name: str, policy: tuple[str, str]) -> None:
+    assert split_policy(name) == policy

@@ -1,0 +1,181 @@
+"""The ring of records: what is kept, what is found, what is forgotten."""
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from tests.unit.telemetry.lines import INBOUND, OUTBOUND, decoded
+
+from hauberk.telemetry.record import Party
+from hauberk.telemetry.store import Entry, Limits, Position, RecordQuery, RecordStore, party_matches, workload_of
+
+SECOND = 1_000_000
+
+
+def entry(number: int, *, source: str = "a", destination: str = "b", denied: bool = False, size: int = 10) -> Entry:
+    parties = (Party(pod=source, namespace="ns"), Party(pod=destination, namespace="ns"))
+    return Entry(number * SECOND, *parties, denied, f"id-{number}", b"%d " % number + b"x" * size)
+
+
+def numbers(store: RecordStore, query: RecordQuery | None = None) -> list[int]:
+    return [int(kept.line.split()[0]) for kept in store.query(query or RecordQuery(limit=10_000))]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RecordStore:
+    return RecordStore.open(tmp_path / "records.db")
+
+
+def test_what_was_appended_is_found_oldest_first(store: RecordStore) -> None:
+    store.append([entry(2), entry(1), entry(3)])
+    assert numbers(store) == [1, 2, 3]
+
+
+def test_the_newest_are_meant_when_there_are_more_than_wanted(store: RecordStore) -> None:
+    store.append([entry(number) for number in range(10)])
+    assert numbers(store, RecordQuery(limit=3)) == [7, 8, 9]
+
+
+def test_each_condition_selects(store: RecordStore) -> None:
+    store.append([entry(1), entry(2, source="c"), entry(3, destination="d", denied=True), entry(4, source="c", destination="d")])
+    assert numbers(store, RecordQuery(source="c")) == [2, 4]
+    assert numbers(store, RecordQuery(destination="d")) == [3, 4]
+    assert numbers(store, RecordQuery(source="c", destination="d")) == [4]
+    assert numbers(store, RecordQuery(denied=True)) == [3]
+    assert numbers(store, RecordQuery(since=3 * SECOND)) == [3, 4]
+    assert numbers(store, RecordQuery(request_id="id-2")) == [2]
+    assert numbers(store, RecordQuery(source="nobody")) == []
+    assert numbers(store, RecordQuery(source="a", denied=True, since=0, request_id="id-3")) == [3]
+
+
+def test_the_parties_come_back_with_the_line(store: RecordStore) -> None:
+    made = decoded(OUTBOUND).entry
+    store.append([made])
+    (kept,) = store.query(RecordQuery())
+    assert (kept.source, kept.destination, kept.line) == (made.source, made.destination, made.line)
+
+
+def test_everything_survives_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "records.db"
+    first = RecordStore.open(path)
+    first.append([entry(1), entry(2)], [Position("file", 7, 99)])
+    first.close()
+    second = RecordStore.open(path)
+    assert (second.count, second.position("file")) == (2, Position("file", 7, 99))
+    second.append([entry(3)])
+    assert numbers(second) == [1, 2, 3]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_last_so_many_are_kept_and_no_more_than_a_fiftieth_beyond(tmp_path: Path) -> None:
+    store = RecordStore.open(tmp_path / "r.db", Limits(records=100))
+    for number in range(1000):
+        store.append([entry(number)])
+        assert store.count <= 102
+    assert numbers(store)[-100:] == list(range(900, 1000))
+
+
+def test_the_disk_is_bounded_too(tmp_path: Path) -> None:
+    limit = 1 << 20
+    store = RecordStore.open(tmp_path / "r.db", Limits(disk_bytes=limit))
+    for number in range(400):
+        store.append([entry(number * 10 + offset, size=2000) for offset in range(10)])
+    assert store.disk_bytes() <= limit * 1.1
+    assert numbers(store)[-1] == 3999
+    assert (tmp_path / "r.db").stat().st_size <= limit * 1.3
+
+
+def test_strangers_of_ever_new_addresses_are_no_longer_told_apart(tmp_path: Path) -> None:
+    store = RecordStore.open(tmp_path / "r.db", Limits(records=1000, parties=20))
+    for number in range(200):
+        store.append([Entry(number, Party(address=f"10.0.0.{number}"), Party(pod="web"), False, "", b"%d" % number)])
+    assert len(store._parties) <= 21
+    assert len(store.query(RecordQuery(destination="web"))) == 200
+
+
+def test_parties_that_no_record_names_are_forgotten(tmp_path: Path) -> None:
+    store = RecordStore.open(tmp_path / "r.db", Limits(records=10, parties=40))
+    for number in range(200):
+        store.append([entry(number, source=f"pod{number}")])
+    assert len(store._parties) < 40
+    assert numbers(store, RecordQuery(source="pod199")) == [199]
+
+
+def test_a_failed_append_keeps_nothing_of_it(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = entry(1)._replace(line=object())  # type: ignore[arg-type] # what SQLite refuses
+    with pytest.raises(sqlite3.Error):
+        store.append([entry(0), bad])
+    assert (store.count, numbers(store)) == (0, [])
+    store.append([entry(5)])
+    assert numbers(store) == [5]
+
+
+@pytest.mark.parametrize("content", [b"not a database at all, but long enough to look at" * 50, b""])
+def test_a_damaged_file_is_begun_anew(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "r.db").write_bytes(content)
+    store = RecordStore.open(tmp_path / "r.db")
+    store.append([entry(1)])
+    assert numbers(store) == [1]
+
+
+def test_a_file_of_another_version_is_begun_anew(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "r.db")
+    connection.executescript("CREATE TABLE x(y); PRAGMA user_version=99;")
+    connection.close()
+    assert RecordStore.open(tmp_path / "r.db").count == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "web-6c8d9f7b5a-bbbb2",
+        "web-6c8d9f7b5a-bbbb2.shop",
+        "web",
+        "web.shop",
+        "shop/web",
+        "web.shop.svc.cluster.local",
+        "10.244.0.7",
+        "spiffe://cluster.local/ns/shop/sa/web",
+    ],
+)
+def test_a_person_may_name_a_party_in_many_ways(name: str) -> None:
+    assert party_matches(decoded(INBOUND).entry.destination, name)
+
+
+@pytest.mark.parametrize("name", ["", "we", "shop", "web.other", "other/web", "front", "/", "."])
+def test_other_names_do_not_match(name: str) -> None:
+    assert not party_matches(decoded(INBOUND).entry.destination, name)
+
+
+@pytest.mark.parametrize(
+    ("pod", "workload"),
+    [
+        ("web-6c8d9f7b5a-x2x4z", "web"),
+        ("load-generator-6c8d9f7b5a-x2x4z", "load-generator"),
+        ("load-generator-abcde", "load-generator-abcde"),
+        ("web", "web"),
+    ],
+)
+def test_a_pods_name_shows_its_deployment(pod: str, workload: str) -> None:
+    assert workload_of(pod) == workload
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (RecordQuery(source="a"), "records_edge"),
+        (RecordQuery(destination="b"), "records_destination"),
+        (RecordQuery(denied=True), "records_denied"),
+        (RecordQuery(request_id="x"), "records_request"),
+        (RecordQuery(), "records_time"),
+    ],
+)
+def test_every_query_is_answered_by_an_index(store: RecordStore, query: RecordQuery, index: str) -> None:
+    store.append([entry(1)])
+    plans: list[str] = []
+    store._connection.set_trace_callback(plans.append)
+    store.query(query)
+    store._connection.set_trace_callback(None)
+    plan = store._connection.execute(f"EXPLAIN QUERY PLAN {plans[-1]}").fetchall()
+    assert any(index in row[3] for row in plan), plan
