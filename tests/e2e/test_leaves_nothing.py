@@ -55,9 +55,13 @@ def places(monkeypatch: pytest.MonkeyPatch) -> Iterator[Places]:
 
 
 def surroundings() -> tuple[object, ...]:
-    """What the machine outside of any mesh looks like: links, mounts, and (for root) tables of rules."""
-    mounts = sorted(line.split(" - ")[0].split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    return sorted(name for _, name in socket.if_nameindex()), mounts, _tables() if ROOT else None
+    """What a mesh could leave outside of itself: links and mounts with its names in them, and (for root) tables of rules.
+
+    Only its names, because other programs of the machine, and other tests, may come and go meanwhile.
+    """
+    links = sorted(name for _, name in socket.if_nameindex() if name.startswith(("hauberk", "hb", "veth")))
+    mounts = sorted(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "hauberk" in line or "/hb-" in line)
+    return links, mounts, [table for table in _tables() if b"hauberk" in table] if ROOT else None
 
 
 def _tables() -> list[bytes]:

@@ -7,7 +7,6 @@ from typing import Final
 
 from hauberk.linux import syscall
 
-NEWTIME: Final = 0x00000080
 NEWNS: Final = 0x00020000
 NEWCGROUP: Final = 0x02000000
 NEWUTS: Final = 0x04000000
