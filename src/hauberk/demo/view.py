@@ -69,6 +69,8 @@ _NUMBERS = ("calls/s", "failed", "denied", "median ms", "p95 ms")
 
 def _services(scene: Scene) -> Panel:
     table = _table("service", "address", "ports", "pods")
+    for column, width in zip(table.columns, (13, 15, 9, 40), strict=True):
+        column.min_width = width  # the pods may be many, and are what may be cut off
     for service in scene.services:
         spec = service.get("spec") or {}
         ports = ", ".join(f"{port['port']} {port.get('name', '')}".strip() for port in spec.get("ports") or [])

@@ -1,0 +1,75 @@
+"""The commands in the documentation do what it says: each page is run from top to bottom, in a mesh and a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+# In a page of the documentation the class `run` marks commands and `file NAME` a file's content; in the README, which is read where such
+# marks would show, a comment before the block does.
+BLOCK = re.compile(
+    r"```\{code-block\} (?P<language>\w+)\n:class: (?P<what>run fails|run|file (?P<name>\S+))\n\n(?P<body>.*?)```"
+    r"|<!-- run -->\n```console\n(?P<readme>.*?)```",
+    re.DOTALL,
+)
+PAGES = ("README.md", "docs/tutorial/your-first-mesh.md", "docs/how-to/mesh-two-programs.md")
+NEEDS_A_MESH = ("docs/how-to/mesh-two-programs.md",)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command with what is expected of it, or a file to write."""
+
+    command: str = ""
+    fails: bool = False
+    file: str = ""
+    text: str = ""
+
+
+def steps(page: str) -> Iterator[Step]:
+    """What a page tells its reader to do, in order."""
+    for match in BLOCK.finditer((TOP / page).read_text(encoding="utf-8")):
+        if match["name"]:
+            yield Step(file=match["name"], text=match["body"])
+            continue
+        for line in (match["readme"] or match["body"]).splitlines():
+            if line.startswith("$ "):
+                yield Step(command=line.removeprefix("$ "), fails=match["what"] == "run fails")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A user's shell: `hauberk` in the PATH, a directory of one's own, no mesh yet."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "hauberk").write_text(f'#!/bin/sh\nexec {sys.executable} -m hauberk "$@"\n')
+    (tools / "hauberk").chmod(0o755)
+    given = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "HAUBERK_MESH": f"docs-{os.getpid()}"}
+    yield given
+    _run("hauberk down --purge", given, tmp_path)
+
+
+def _run(command: str, environment: dict[str, str], directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", "-c", command], env=environment, cwd=directory, text=True, capture_output=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_do_what_it_says(page: str, environment: dict[str, str], tmp_path: Path) -> None:
+    found = list(steps(page))
+    assert len([step for step in found if step.command]) >= 5
+    if page in NEEDS_A_MESH:
+        assert _run("hauberk up --detach --wait", environment, tmp_path).returncode == 0
+    for step in found:
+        if step.file:
+            (tmp_path / step.file).write_text(step.text, encoding="utf-8")
+            continue
+        ran = _run(step.command, environment, tmp_path)
+        assert (ran.returncode != 0) is step.fails, f"{step.command}: exit {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
