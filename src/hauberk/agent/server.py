@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -27,6 +27,8 @@ from hauberk.agent.records import Records
 from hauberk.agent.sidecar import Sidecars, SidecarUnknown
 from hauberk.api.problem import problem
 from hauberk.kit.clock import Clock
+from hauberk.telemetry.record import AccessRecord
+from hauberk.telemetry.store import RecordQuery
 
 _PROXY_LOG: Final = "proxy"
 _GRACE_SECONDS: Final = 1
@@ -110,7 +112,7 @@ async def get_access(request: Request) -> Response:
     except ValueError as exc:
         raise Refused(400, "HBK0505", str(exc)) from exc
     if _flag(request, "follow"):
-        return StreamingResponse(_encoded(parts.records.following(query)), media_type=_LINES)
+        return StreamingResponse(_found_and_following(parts.records, query), media_type=_LINES)
     found = await parts.records.query(query)
     return Response(b"".join(_line(record.to_document()) for record in found), media_type=_LINES)
 
@@ -160,9 +162,25 @@ async def serve(parts: Parts, path: Path) -> None:
             await asyncio.wait({serving}, timeout=_GRACE_SECONDS + 1)
 
 
-async def _encoded(records: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    async for record in records:
-        yield _line(record.to_document())
+async def _found_and_following(records: Records, query: RecordQuery) -> AsyncIterator[bytes]:
+    """What there is already, and then what comes: nothing is left out between the two, and nothing said twice."""
+    async with contextlib.aclosing(cast("AsyncGenerator[AccessRecord, None]", records.following(query))) as following:
+        # Following begins before the search, so that both together miss nothing; what both have seen is left out once.
+        first = asyncio.ensure_future(anext(following))
+        try:
+            await asyncio.sleep(0)
+            found = [_line(record.to_document()) for record in await records.query(query)]
+            for line in found:
+                yield line
+            twice = set(found)
+            if (line := _line((await first).to_document())) not in twice:
+                yield line
+            async for record in following:
+                if (line := _line(record.to_document())) not in twice:
+                    yield line
+        finally:
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
 
 
 def _line(document: dict[str, Any]) -> bytes:

@@ -66,15 +66,22 @@ async def test_following_goes_on_through_rotation_and_restart(log: ContainerLog)
             found.append(piece)
             arrived.set()
 
+    def append() -> None:
+        write(log, "3\n")
+
+    def cut() -> None:
+        rotate(log.current, 1, 3)
+        write(log, "4\n")
+
+    def begin() -> None:
+        log.begin()
+        write(log, "5\n")
+
     arrived = asyncio.Event()
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         following = tasks.create_task(collect())
-        for change in (
-            lambda: None,
-            lambda: write(log, "3\n"),
-            lambda: (rotate(log.current, 1, 3), write(log, "4\n")),
-            lambda: (log.begin(), write(log, "5\n")),
-        ):
+        await arrived.wait()
+        for change in (append, cut, begin):
             arrived.clear()
             change()
             await arrived.wait()
