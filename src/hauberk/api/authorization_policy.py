@@ -110,6 +110,9 @@ class AuthorizationPolicy(ApiObject):
     kind: Literal["AuthorizationPolicy"] = "AuthorizationPolicy"
     spec: AuthorizationPolicySpec = AuthorizationPolicySpec()
 
+    def findings(self) -> Iterator[Finding]:
+        return check_authorization_policy(self)
+
 
 def check_authorization_policy(policy: AuthorizationPolicy) -> Iterator[Finding]:
     """Mistakes that types alone do not show."""

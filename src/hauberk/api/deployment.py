@@ -79,6 +79,9 @@ class Deployment(ApiObject):
     spec: DeploymentSpec
     status: DeploymentStatus = DeploymentStatus()
 
+    def findings(self) -> Iterator[Finding]:
+        return check_deployment(self)
+
 
 def resolve(share: int | str, replicas: int, *, up: bool) -> int:
     """A number of pods from a number or a percentage of `replicas`."""

@@ -1,44 +1,40 @@
-"""The registry of kinds. A new kind is one module and one line here (docs/guides/add-a-kind.md)."""
+"""The registry of kinds. A new kind is one module and one line here (docs/guides/add-a-kind.md).
+
+Types are loaded when they are first asked for: the command line needs only the names, and must not wait for pydantic.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from hauberk.api.authorization_policy import AuthorizationPolicy, check_authorization_policy
-from hauberk.api.config_map import ConfigMap
-from hauberk.api.deployment import Deployment, check_deployment
-from hauberk.api.finding import Finding
-from hauberk.api.mesh_config import check_config_map
-from hauberk.api.metadata import ApiObject
-from hauberk.api.name import label_fault, service_name_fault, subdomain_fault
-from hauberk.api.namespace import Namespace
-from hauberk.api.peer_authentication import PeerAuthentication, check_peer_authentication
-from hauberk.api.pod import Pod, check_pod
-from hauberk.api.service import Service, check_service
-from hauberk.api.service_account import ServiceAccount
+if TYPE_CHECKING:
+    from hauberk.api.metadata import ApiObject
 
 
-def _nothing(_: Any) -> Iterator[Finding]:
-    return iter(())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Kind:
-    """How a kind is called and read; the first of `api_versions` is the one form that objects are kept in."""
+    """How a kind is called, and the module of its type; the first of `api_versions` is the form that objects are kept in."""
 
-    model: type[ApiObject]
+    name: str
+    module: str
     plural: str
-    api_versions: tuple[str, ...]
     short_names: tuple[str, ...] = ()
+    api_versions: tuple[str, ...] = ("v1",)
     namespaced: bool = True
-    name_fault: Callable[[str], str | None] = subdomain_fault
-    check: Callable[[Any], Iterator[Finding]] = _nothing
+
+    @cached_property
+    def model(self) -> type[ApiObject]:
+        """The type of the kind's objects: the class of its name in its module."""
+        model: type[ApiObject] = getattr(import_module(self.module), self.name)
+        return model
 
     @property
-    def name(self) -> str:
-        return self.model.__name__
+    def words(self) -> tuple[str, ...]:
+        """Everything that people may call it, in lower case."""
+        return (self.plural, self.name.lower(), *self.short_names)
 
     @property
     def security(self) -> bool:
@@ -48,38 +44,27 @@ class Kind:
 
 _SECURITY = ("security.istio.io/v1", "security.istio.io/v1beta1")
 
+# fmt: off
 KINDS: tuple[Kind, ...] = (
-    Kind(model=Namespace, plural="namespaces", short_names=("ns",), api_versions=("v1",), namespaced=False, name_fault=label_fault),
-    Kind(model=ServiceAccount, plural="serviceaccounts", short_names=("sa",), api_versions=("v1",)),
-    Kind(model=ConfigMap, plural="configmaps", short_names=("cm",), api_versions=("v1",), check=check_config_map),
-    Kind(model=Service, plural="services", short_names=("svc",), api_versions=("v1",), name_fault=service_name_fault, check=check_service),
-    Kind(model=Pod, plural="pods", short_names=("po",), api_versions=("v1",), check=check_pod),
-    Kind(model=Deployment, plural="deployments", short_names=("deploy",), api_versions=("apps/v1",), check=check_deployment),
-    Kind(
-        model=PeerAuthentication,
-        plural="peerauthentications",
-        short_names=("pa",),
-        api_versions=_SECURITY,
-        check=check_peer_authentication,
-    ),
-    Kind(
-        model=AuthorizationPolicy,
-        plural="authorizationpolicies",
-        short_names=("ap",),
-        api_versions=_SECURITY,
-        check=check_authorization_policy,
-    ),
+    Kind(name="Namespace", module="hauberk.api.namespace", plural="namespaces", short_names=("ns",), namespaced=False),
+    Kind(name="ServiceAccount", module="hauberk.api.service_account", plural="serviceaccounts", short_names=("sa",)),
+    Kind(name="ConfigMap", module="hauberk.api.config_map", plural="configmaps", short_names=("cm",)),
+    Kind(name="Service", module="hauberk.api.service", plural="services", short_names=("svc",)),
+    Kind(name="Pod", module="hauberk.api.pod", plural="pods", short_names=("po",)),
+    Kind(name="Deployment", module="hauberk.api.deployment", plural="deployments", short_names=("deploy",), api_versions=("apps/v1",)),
+    Kind(name="PeerAuthentication", module="hauberk.api.peer_authentication", plural="peerauthentications", short_names=("pa",),
+         api_versions=_SECURITY),
+    Kind(name="AuthorizationPolicy", module="hauberk.api.authorization_policy", plural="authorizationpolicies", short_names=("ap",),
+         api_versions=_SECURITY),
 )
-
-_BY_NAME = {kind.name: kind for kind in KINDS}
-_BY_WORD = {word.lower(): kind for kind in KINDS for word in (kind.name, kind.plural, *kind.short_names)}
+# fmt: on
 
 
 def kind_named(name: str) -> Kind | None:
     """The kind of an object's `kind` field, spelled exactly."""
-    return _BY_NAME.get(name)
+    return next((kind for kind in KINDS if kind.name == name), None)
 
 
 def kind_called(word: str) -> Kind | None:
     """The kind that a user means by its name, plural or short name, in any case."""
-    return _BY_WORD.get(word.lower())
+    return next((kind for kind in KINDS if word.lower() in kind.words), None)

@@ -116,7 +116,7 @@ class _Check:
             return None, self._problems
         found = self._placed(found, kind)
         self._report(check_metadata(found, kind))
-        self._report(kind.check(found))
+        self._report(found.findings())
         return (None if has_errors(self._problems) else found), self._problems
 
     def _kind(self) -> Kind | None:

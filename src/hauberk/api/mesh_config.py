@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import ValidationError
 
-from hauberk.api.config_map import ConfigMap
 from hauberk.api.duration import Duration
-from hauberk.api.finding import Finding, Location, path_text
+from hauberk.api.finding import Finding, Location
 from hauberk.api.mesh_config_fields import MESH_FIELDS, PROXY_FIELDS
 from hauberk.api.model import ApiModel, Bool
 from hauberk.api.name import subdomain_fault
 from hauberk.api.sift import sift
 from hauberk.api.type_fault import type_findings
 from hauberk.api.yaml_text import TextFault, locate, read_documents
+
+if TYPE_CHECKING:
+    from hauberk.api.config_map import ConfigMap
 
 ROOT_NAMESPACE = "istio-system"
 NAME = "istio"
@@ -99,18 +100,6 @@ def mesh_config_of(config_map: ConfigMap | None) -> MeshConfig:
         return MeshConfig()
     config, _ = parse_mesh_config(config_map.data[KEY])
     return config or MeshConfig()
-
-
-def check_config_map(config_map: ConfigMap) -> Iterator[Finding]:
-    """Mistakes of the mesh's settings, if this ConfigMap holds them."""
-    metadata = config_map.metadata
-    if (metadata.namespace, metadata.name) != (ROOT_NAMESPACE, NAME) or KEY not in config_map.data:
-        return
-    _, findings = parse_mesh_config(config_map.data[KEY])
-    for each in findings:
-        # Problems name the field inside the text; their place is the ConfigMap's text itself.
-        field = path_text(each.at)
-        yield replace(each, at=("data", KEY), message=f"{field}: {each.message}" if field != f"data.{KEY}" else each.message)
 
 
 _TOLERATED = frozenset({"HBK0402", "HBK0204"})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
+from hauberk.api.finding import Finding
 from hauberk.api.model import ApiModel, Bool, Int
+from hauberk.api.name import subdomain_fault
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,3 +74,12 @@ class ApiObject(ApiModel):
     @property
     def key(self) -> ObjectKey:
         return ObjectKey(self.kind, self.metadata.namespace, self.metadata.name)
+
+    def findings(self) -> Iterator[Finding]:
+        """Mistakes of this object that types alone do not show; a kind that can have some says which."""
+        return iter(())
+
+    @staticmethod
+    def name_fault(name: str) -> str | None:
+        """Why `name` is no name for an object of this kind."""
+        return subdomain_fault(name)

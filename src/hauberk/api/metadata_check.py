@@ -18,7 +18,7 @@ LABEL_FIELDS = frozenset({"labels", "matchLabels"})
 def check_metadata(found: ApiObject, kind: Kind) -> Iterator[Finding]:
     """Mistakes of an object's metadata, and of every label inside it."""
     metadata = found.metadata
-    if fault := kind.name_fault(metadata.name):
+    if fault := found.name_fault(metadata.name):
         yield Finding("HBK0108", ("metadata", "name"), f"{metadata.name!r} is no name of a {kind.name}: it {fault}")
     if metadata.namespace and (fault := label_fault(metadata.namespace)):
         yield Finding("HBK0108", ("metadata", "namespace"), f"{metadata.namespace!r} is no name of a Namespace: it {fault}")

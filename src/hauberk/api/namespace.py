@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from hauberk.api.metadata import ApiObject
 from hauberk.api.model import ApiModel
+from hauberk.api.name import label_fault
 
 
 class NamespaceSpec(ApiModel):
@@ -20,3 +21,7 @@ class Namespace(ApiObject):
     api_version: Literal["v1"] = "v1"
     kind: Literal["Namespace"] = "Namespace"
     spec: NamespaceSpec = NamespaceSpec()
+
+    @staticmethod
+    def name_fault(name: str) -> str | None:
+        return label_fault(name)

@@ -42,6 +42,9 @@ class PeerAuthentication(ApiObject):
     kind: Literal["PeerAuthentication"] = "PeerAuthentication"
     spec: PeerAuthenticationSpec = PeerAuthenticationSpec()
 
+    def findings(self) -> Iterator[Finding]:
+        return check_peer_authentication(self)
+
 
 def check_peer_authentication(policy: PeerAuthentication) -> Iterator[Finding]:
     """Mistakes that types alone do not show."""

@@ -67,6 +67,9 @@ class Pod(ApiObject):
     spec: PodSpec
     status: PodStatus = PodStatus()
 
+    def findings(self) -> Iterator[Finding]:
+        return check_pod(self)
+
 
 def check_pod(pod: Pod) -> Iterator[Finding]:
     """Mistakes that types alone do not show."""

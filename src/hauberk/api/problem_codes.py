@@ -28,7 +28,7 @@ _TABLE: tuple[tuple[str, Severity, str, str, str], ...] = (
      "The reader stopped at the position shown. Documents before it and after the next line of three dashes are still read.",
      "correct the syntax at this position; a frequent cause is a tab, a missing space after ':' or an unclosed quote"),
     ("HBK0002", "error", "The file is too large",
-     "One file may hold 5 MB. Larger ones are refused unread, so that no file can exhaust the memory of the control plane.",
+     "One file may hold 5 MB and 500,000 keys and values, so that no file can exhaust the control plane.",
      "split the file"),
     ("HBK0003", "error", "The document is nested too deeply",
      "A document may be nested 64 levels deep; no known kind needs 20.",

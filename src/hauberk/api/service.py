@@ -12,7 +12,7 @@ from hauberk.api.condition import Condition
 from hauberk.api.finding import Finding, Location
 from hauberk.api.metadata import ApiObject
 from hauberk.api.model import ApiModel, Bool, IntOrString, Port
-from hauberk.api.name import label_fault, port_name_fault
+from hauberk.api.name import label_fault, port_name_fault, service_name_fault
 
 IpFamily = Literal["IPv4", "IPv6"]
 HEADLESS = "None"  # as clusterIP: no address of its own, names resolve to the pods
@@ -77,6 +77,13 @@ class Service(ApiObject):
     @property
     def headless(self) -> bool:
         return self.spec.cluster_ip == HEADLESS
+
+    @staticmethod
+    def name_fault(name: str) -> str | None:
+        return service_name_fault(name)
+
+    def findings(self) -> Iterator[Finding]:
+        return check_service(self)
 
 
 def check_service(service: Service) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from hauberk.api.yaml_scalar import UnsupportedTag, resolve_scalar
 LARGEST_FILE = 5 * 1024 * 1024  # characters
 DEEPEST = 64  # levels; no kind needs 20
 MOST_DOCUMENTS = 10_000
+MOST_VALUES = 500_000  # keys and values of a file: bounds the time that reading takes, about two seconds
 MOST_ALIASED = 100_000  # values that a file's aliases may stand for, taken together
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where PyYAML was built with it
@@ -121,6 +122,7 @@ class _Composer:
     def __init__(self, skipped: int) -> None:
         self._skipped = skipped
         self._aliased = 0
+        self._values = 0
         self._stack: list[_Open] = []
         self._anchors: dict[str, Node | None] = {}
 
@@ -142,6 +144,9 @@ class _Composer:
                 yield root
 
     def _begin(self, event: Any) -> Node | None:
+        self._values += 1
+        if self._values > MOST_VALUES:
+            raise _Refused("HBK0002", f"more than {MOST_VALUES:,} keys and values", event, final=True)
         if isinstance(event, yaml.AliasEvent):
             return self._attach(self._expand(event), event)
         if isinstance(event, yaml.ScalarEvent):

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hauberk.api.yaml_text import DEEPEST, LARGEST_FILE, MOST_DOCUMENTS, Node, TextFault, locate, read_documents
+from hauberk.api.yaml_text import DEEPEST, LARGEST_FILE, MOST_DOCUMENTS, MOST_VALUES, Node, TextFault, locate, read_documents
 
 
 def values(text: str) -> list[Any]:
@@ -91,6 +91,10 @@ def test_a_deep_document_is_refused_and_does_not_end_the_process() -> None:
 
 def test_a_large_text_is_refused_unread() -> None:
     assert [fault.code for fault in faults(" " * (LARGEST_FILE + 1))] == ["HBK0002"]
+
+
+def test_too_many_values_are_refused() -> None:
+    assert [fault.code for fault in faults("[" + "1," * MOST_VALUES + "1]")] == ["HBK0002"]
 
 
 def test_too_many_documents_are_refused() -> None:
