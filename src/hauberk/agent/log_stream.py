@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, Self
 
 _PIECE: Final = 1 << 16
 _LOOK_SECONDS: Final = 0.1
@@ -25,17 +25,60 @@ def read_tail(older: Sequence[Path], current: Path, lines: int | None, end: int 
 
 
 async def follow(older: Sequence[Path], current: Path, lines: int | None) -> AsyncIterator[bytes]:
-    """As `read_tail`, and then what is written to `current`, through restarts and rotation, until the iteration is closed."""
-    # Where it ends now: what comes while the tail is being sent is sent after it, once.
-    position, inode = _end(current)
-    for line in read_tail(older, current, lines, position):
-        yield line
-    while True:
-        piece, position, inode = await asyncio.to_thread(_read_on, current, position, inode)
-        if piece:
-            yield piece
-        else:
-            await asyncio.sleep(_LOOK_SECONDS)
+    """As `read_tail`, and then what is written to `current`, through restarts and rotation, until the pod's logs are removed."""
+    with _Following(current) as following:
+        # Up to where it ends now: what comes while the tail is being sent is sent after it, once.
+        for line in read_tail(older, current, lines, following.position):
+            yield line
+        while True:
+            piece = await asyncio.to_thread(following.read)
+            if piece:
+                yield piece
+            elif piece is None:
+                return
+            else:
+                await asyncio.sleep(_LOOK_SECONDS)
+
+
+class _Following:
+    """A file that is held open, so that its last words are read although it is removed, and left for the one that takes its place."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stream: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        with suppress(FileNotFoundError):
+            self._stream = self._path.open("rb")
+            self._stream.seek(0, os.SEEK_END)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    @property
+    def position(self) -> int:
+        """How much has been read."""
+        return self._stream.tell() if self._stream is not None else 0
+
+    def read(self) -> bytes | None:
+        """What is new; nothing if nothing is; None if nothing will ever be."""
+        if self._stream is not None and (piece := self._stream.read(_PIECE)):
+            return piece
+        try:
+            self._turn_to(self._path.stat())
+        except FileNotFoundError:
+            return b"" if self._path.parent.exists() else None
+        return self._stream.read(_PIECE) if self._stream is not None else b""
+
+    def _turn_to(self, found: os.stat_result) -> None:
+        if self._stream is None or os.fstat(self._stream.fileno()).st_ino != found.st_ino:
+            self.__exit__()
+            self._stream = None
+            self._stream = self._path.open("rb")
+        elif found.st_size < self._stream.tell():
+            self._stream.seek(0)  # it was cut
 
 
 def _lines(path: Path, end: int) -> Iterator[bytes]:
@@ -46,24 +89,3 @@ def _lines(path: Path, end: int) -> Iterator[bytes]:
                 return
             yield line[:left]
             left -= len(line)
-
-
-def _read_on(path: Path, position: int, inode: int) -> tuple[bytes, int, int]:
-    try:
-        with path.open("rb") as stream:
-            found = os.fstat(stream.fileno())
-            if found.st_ino != inode or found.st_size < position:
-                position = 0  # another life's file, or one that was cut
-            stream.seek(position)
-            piece = stream.read(_PIECE)
-            return piece, position + len(piece), found.st_ino
-    except FileNotFoundError:
-        return b"", 0, 0
-
-
-def _end(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return 0, 0
-    return found.st_size, found.st_ino
