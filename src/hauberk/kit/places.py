@@ -138,14 +138,19 @@ def _create_private(path: Path, variable: str) -> None:
     try:
         parent = path.parent
         parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The parent is closed too: in /tmp anybody could otherwise rename our directory and put another in its place.
-        for directory in (parent, path):
+        # Whoever owns a directory above ours could rename ours and put another in its place: in /tmp that may be anybody.
+        for directory in (parent.parent, parent, path):
             directory.mkdir(mode=0o700, exist_ok=True)
-        found = path.lstat()
-        if found.st_uid != os.geteuid() or path.is_symlink():
-            raise PlaceUnusable(f"{path} belongs to another user", f"remove it, or set {variable} to a directory of your own")
+            owners = {os.geteuid()} if directory is path else {os.geteuid(), 0, *_unmapped_owner()}
+            if directory.lstat().st_uid not in owners or (directory is path and path.is_symlink()):
+                raise PlaceUnusable(f"{directory} belongs to another user", f"remove it, or set {variable} to a directory of your own")
         path.chmod(0o700)
     except OSError as error:
         raise PlaceUnusable(
             f"cannot create {path}: {error.strerror or error}", f"set {variable} to a directory that this user can write"
         ) from error
+
+
+def _unmapped_owner() -> set[int]:
+    """In a user namespace root's directories appear to belong to nobody; they were checked before it was entered."""
+    return set() if Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"] else {65534}

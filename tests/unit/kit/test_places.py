@@ -88,3 +88,11 @@ def test_a_link_in_place_of_the_directory_is_not_followed(short_run: Path) -> No
     (short_run / "r" / "default").symlink_to(short_run / "elsewhere")
     with pytest.raises(PlaceUnusable):
         Places().create()
+
+
+def test_a_directory_of_somebody_else_is_not_used(short_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Places().create()
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    with pytest.raises(PlaceUnusable, match="another user"):
+        Places().create()
