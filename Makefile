@@ -52,6 +52,7 @@ docs: setup ## build the documentation; a warning is an error
 build: setup ## wheel and sdist
 	$(BIN)/python -m build --no-isolation
 
+# With the oldest Python that is supported (make lock PYTHON=python3.11): what it can install, the newer ones can too.
 LOCK := --quiet --generate-hashes --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 lock: setup ## compile requirements*.txt anew from pyproject.toml and requirements-dev.in
