@@ -14,6 +14,8 @@ from hauberk.api.problem import problem
 
 _UCRED = struct.Struct("iII")  # pid, uid, gid as struct ucred of unix(7)
 
+PATIENCE_SECONDS = 1.0  # for a user who is turned away to read the answer and hang up
+
 _REFUSAL = json.dumps({"problems": [problem("HBK0506", "this mesh was started by another user").to_json()]}).encode()
 _HEAD = "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n"
 ANSWER = _HEAD.format(len(_REFUSAL)).encode() + _REFUSAL
@@ -34,7 +36,7 @@ def allowed_users() -> frozenset[int]:
 
 
 def protocol_for(allowed: Collection[int]) -> type[H11Protocol]:
-    """A protocol of uvicorn's that answers only to these users; others are told so before their request is even read."""
+    """A protocol of uvicorn's that answers only to these users; others are told so, and nothing that they send is looked at."""
 
     class PeerCheckedProtocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
@@ -43,7 +45,8 @@ def protocol_for(allowed: Collection[int]) -> type[H11Protocol]:
             super().connection_made(transport)
             if self._refused:
                 transport.write(ANSWER)
-                transport.close()
+                # Not at once: whoever is cut off while he still sends never reads why.
+                self.loop.call_later(PATIENCE_SECONDS, transport.close)
 
         def data_received(self, data: bytes) -> None:
             if not self._refused:
