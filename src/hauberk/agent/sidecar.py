@@ -72,7 +72,7 @@ class Sidecar:
 
     async def run(self) -> NoReturn:
         """All parts work together until cancelled; Envoy itself goes on after that."""
-        await asyncio.to_thread(prepare_directory, self._places, self.directory)
+        await asyncio.to_thread(prepare_directory, self.directory)
         async with serving(self._relay, self.directory / XDS_SOCKET, proxy_uid()), asyncio.TaskGroup() as tasks:
             tasks.create_task(self._rotation.run(), name="sidecar:rotation")
             tasks.create_task(follow_upstream(self._relay, self._places.xds_socket), name="sidecar:upstream")
@@ -254,15 +254,13 @@ def cache_path(places: Places, uid: str) -> Path:
     return places.agent_state / "xds" / f"{uid}.xds"
 
 
-def prepare_directory(places: Places, directory: Path) -> None:
+def prepare_directory(directory: Path) -> None:
     """The pod's directory exists and is open to its Envoy alone (and to root)."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     uid = proxy_uid()
     if uid is not None:
+        # The directories above stay closed: the launcher puts Envoy into this one before it becomes that user.
         shutil.chown(directory, uid, uid)
-        # Envoy's user passes through the directories above and may not even list them; what lies in them guards itself.
-        for parent in (places.run.parent, places.run, directory.parent):
-            parent.chmod(parent.stat().st_mode & 0o777 | 0o001)
 
 
 def remove_files(places: Places, uid: str) -> None:
