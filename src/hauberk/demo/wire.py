@@ -10,16 +10,18 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from hauberk.demo.tls import Hello, parse_hello, tcp_payload
 from hauberk.kit.places import Places
+from hauberk.linux.failure import UnknownProcess
 from hauberk.linux.launch import Launcher, ProcessSpec
 
 _LONGEST_FRAME = 65536 + 64
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6  # of linux/if_packet.h
 _PROCESS = "demo/capture"
+_ATTEMPTS = 5
 
 
 @dataclass
@@ -86,20 +88,29 @@ def capturing(places: Places, texts: Sequence[bytes]) -> Iterator[Capture]:
 
 async def _packet_socket(places: Places) -> socket.socket:
     launcher = await Launcher.connect(places.init_socket)
-    ours, theirs = socket.socketpair()
     try:
-        with ours, theirs:
+        for _ in range(_ATTEMPTS):
+            found = await _ask_helper(launcher)
+            if found is not None:
+                return found
+    finally:
+        launcher.close()
+    raise OSError("cannot listen on the bridge: the helper ended without a socket")
+
+
+async def _ask_helper(launcher: Launcher) -> socket.socket | None:
+    """The socket that the helper opened; None if something ended it before it had."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
             spec = ProcessSpec(
                 argv=(sys.executable, "-P", "-m", "hauberk.demo.packet_socket"),
                 network="node",
                 capabilities=("NET_RAW",),
                 env=dict(os.environ),
             )
-            status = await launcher.run(_PROCESS, spec, (theirs.fileno(), theirs.fileno(), theirs.fileno()))
-            theirs.close()
-            _, received, _, _ = socket.recv_fds(ours, 16, 1)
-            if status != 0 or not received:
-                raise OSError(f"cannot listen on the bridge: the helper ended with status {os.waitstatus_to_exitcode(status)}")
-            return socket.socket(fileno=received[0])
-    finally:
-        launcher.close()
+            # An agent that is just starting ends whatever it does not know, this too: then it is asked again.
+            with suppress(UnknownProcess):
+                await launcher.run(_PROCESS, spec, (theirs.fileno(), theirs.fileno(), theirs.fileno()))
+        _, received, _, _ = socket.recv_fds(ours, 16, 1)
+    return socket.socket(fileno=received[0]) if received else None
