@@ -54,8 +54,7 @@ _REQUEST: Final = {
     "s": "%RESPONSE_CODE%",  # 0: the caller went away before there was an answer
     "g": "%GRPC_STATUS_NUMBER%",
     "r": f"%REQ(X-REQUEST-ID):{_LONGEST}%",
-    "ti": "%TRACE_ID%",
-    "si": "%SPAN_ID%",
+    "tp": f"%REQ(TRACEPARENT):{_LONGEST}%",  # 00-TRACE-SPAN-FLAGS
     "x": "%RESPONSE_CODE_DETAILS%",  # rbac_access_denied_matched_policy[NAME]: denied by NAME; [none]: no ALLOW matched
 }
 

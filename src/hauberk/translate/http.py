@@ -6,20 +6,18 @@ from collections.abc import Sequence
 from typing import Final
 
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.core.v3 import grpc_service_pb2, protocol_pb2
+from envoy.config.core.v3 import protocol_pb2
 from envoy.config.listener.v3 import listener_components_pb2
-from envoy.config.trace.v3 import http_tracer_pb2, opentelemetry_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
-from envoy.type.v3 import percent_pb2
 
 from hauberk.api.mesh_config import Normalization
 from hauberk.envoy.message import ads, any_, boolean, duration
-from hauberk.envoy.name import BLACK_HOLE
 from hauberk.translate import connection
 from hauberk.translate.access_log import INBOUND_REQUEST, OUTBOUND_REQUEST, access_log
 from hauberk.translate.limits import Limits
+from hauberk.translate.trace_context import trace_context
 
 Hcm = hcm_pb2.HttpConnectionManager
 
@@ -78,10 +76,10 @@ def _hcm(stat_prefix: str, routes: str, filters: Sequence[hcm_pb2.HttpFilter], l
         rds=hcm_pb2.Rds(config_source=ads(), route_config_name=routes),
         http_filters=filters,
         access_log=logs,
-        tracing=tracing(),
         # The caller is the program in this pod, or a sidecar: there is no proxy before us whose headers would have to be believed.
         use_remote_address=boolean(False),
         generate_request_id=boolean(True),
+        early_header_mutation_extensions=[trace_context()],
         preserve_external_request_id=True,
         # A program's answer is its own: neither "server: envoy" nor "via".
         server_header_transformation=Hcm.ServerHeaderTransformation.PASS_THROUGH,
@@ -90,20 +88,6 @@ def _hcm(stat_prefix: str, routes: str, filters: Sequence[hcm_pb2.HttpFilter], l
         upgrade_configs=[Hcm.UpgradeConfig(upgrade_type="websocket")],
         http2_protocol_options=connection.http2_options(),
         proxy_100_continue=True,
-    )
-
-
-def tracing() -> Hcm.Tracing:
-    """A trace context is made where there is none and passed on where there is one; nothing is sampled and nothing exported."""
-    # Envoy demands an exporter; this one leads nowhere and is not connected to as long as nothing is sampled.
-    nowhere = grpc_service_pb2.GrpcService(envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=BLACK_HOLE))
-    tracer = opentelemetry_pb2.OpenTelemetryConfig(service_name="hauberk", grpc_service=nowhere)
-    none = percent_pb2.Percent(value=0)
-    return Hcm.Tracing(
-        random_sampling=none,
-        client_sampling=none,
-        overall_sampling=none,
-        provider=http_tracer_pb2.Tracing.Http(name="envoy.tracers.opentelemetry", typed_config=any_(tracer)),
     )
 
 
