@@ -31,6 +31,7 @@ from hauberk.linux.netns import in_network_async
 from hauberk.telemetry.store import RecordQuery
 
 PODS = ("server", "client")
+START_SECONDS = 20.0
 TOLD: Counter[str] = Counter()
 
 
@@ -70,7 +71,11 @@ class Driver:
             await in_network_async(descriptor, lambda capture=capture: install(build_ruleset(capture)))
             os.close(descriptor)
             self.pods[name] = await self._with_addresses(pod, network.addresses(assigned))
-        await asyncio.gather(*(self.sidecars.start(pod) for pod in self.pods.values()))
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await asyncio.gather(*(self.sidecars.start(pod) for pod in self.pods.values()))
+        except TimeoutError:
+            raise AssertionError([self.sidecars.state(pod.uid) for pod in self.pods.values()]) from None
 
     def _remembered(self, name: str) -> PodRef | None:
         path = self.places.agent_state / f"{name}.json"

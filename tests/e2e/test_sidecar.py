@@ -77,7 +77,7 @@ class Program:
     def __init__(self, launcher: Launcher, name: str) -> None:
         self.launcher = launcher
         self.name = name
-        self._lines = asyncio.StreamReader(limit=1 << 24)
+        self.lines = asyncio.StreamReader(limit=1 << 24)
         self._input = -1
 
     async def start(self, spec: ProcessSpec, errors: int = 2) -> None:
@@ -88,12 +88,12 @@ class Program:
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
-        protocol = asyncio.StreamReaderProtocol(self._lines)
+        protocol = asyncio.StreamReaderProtocol(self.lines)
         await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(ours_out, "rb"))
 
     async def read(self) -> Any:
         async with asyncio.timeout(PATIENCE):
-            line = await self._lines.readline()
+            line = await self.lines.readline()
         assert line, f"{self.name} ended"
         return json.loads(line)
 
@@ -136,7 +136,9 @@ class Mesh:
         connection.connect(str(self.places.init_socket))
         with connection:
             await self.driver.start(inside(str(HERE / "sidecar_driver.py")), errors=connection.fileno())
-        assert await self.driver.read() == "ready", self.places.process_log("driver").read_text()
+        async with asyncio.timeout(PATIENCE):
+            line = await self.driver.lines.readline()
+        assert line, self.places.process_log("driver").read_text()
 
     async def say(self, pod: str, what: str) -> Any:
         return (await self.driver.ask("state", pod=pod))[what]
