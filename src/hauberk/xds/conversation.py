@@ -109,7 +109,7 @@ class Conversation:
         fresh = self._fresh
         if not fresh and not again and not self._held and _identical(tables, self._told):
             return NOTHING_OWED
-        steps = self._steps(tables)
+        steps = self._without_moves(self._steps(tables))
         asked = [table.selected(fresh - again).without(self._held) for _, table in tables] if fresh else []
         repeated = [table.selected(again) for _, table in tables] if again else []
         removed = self._removed(steps, target)
@@ -131,6 +131,14 @@ class Conversation:
             return [step for step in steps if step]
         answered = shared(self.names - self._fresh) if self._fresh else self.names
         return [narrow for step in steps if step and answered and (narrow := step.narrowed(answered))]
+
+    def _without_moves(self, steps: list[Change]) -> list[Change]:
+        """A resource that only moved to another layer is not told again."""
+        if len(steps) < 2 or not any(step.removed for step in steps):
+            return steps
+        left = {name for step in steps for name in step.removed}
+        held = {name: r.version for _, table in self._told for name in left if (r := table.get(name)) is not None}
+        return [step.without(held) for step in steps]
 
     def _removed(self, steps: list[Change], target: ResourceSet) -> tuple[str, ...]:
         gone = [name for step in steps for name in step.removed]

@@ -46,6 +46,8 @@ class DeltaSession:
         self._refilled: frozenset[str] = NO_NAMES
         # Routes that listeners just told name, and that the proxy is about to ask for.
         self._awaited: frozenset[str] = NO_NAMES
+        # It came back with clusters; the listeners and routes that it holds are not known before it has asked for them.
+        self._resuming = False
 
     # --- what happens
 
@@ -70,22 +72,21 @@ class DeltaSession:
             self._warming &= resources.names(ENDPOINTS) & resources.names(CLUSTER)
         if self._awaited:
             self._awaited &= resources.names(ROUTES)
-        for key, rejection in tuple(self._rejections.items()):
-            if rejection.name and resources.get(*key) is None and rejection.type_url in self._conversations:
-                del self._rejections[key]
         return self._advance()
 
     def on_silence(self) -> tuple[Update, ...]:
         """The proxy asked for nothing for long: go on without the endpoints and routes it was expected to ask for."""
         self._warming = self._awaited = NO_NAMES
+        self._resuming = False
         return self._advance()
 
     # --- what is known
 
     @property
     def rejections(self) -> tuple[Rejection, ...]:
-        """What the proxy refuses at present."""
-        return tuple(self._rejections.values())
+        """What the proxy refuses at present, of what there is."""
+        target = self.target or ResourceSet()
+        return tuple(r for key, r in self._rejections.items() if not r.name or target.get(*key) is not None)
 
     @property
     def synced(self) -> bool:
@@ -98,14 +99,17 @@ class DeltaSession:
     @property
     def waiting(self) -> bool:
         """Whether it counts on requests that have not come (see `on_silence`)."""
-        return bool(self._warming or self._awaited)
+        return bool(self._warming or self._awaited or self._half_resumed())
 
     def settled(self, type_url: str) -> bool:
         """Whether the proxy answered for everything of this type that it subscribed to; True if it never asked."""
         conversation = self._conversations.get(type_url)
         if conversation is None or self.target is None:
             return conversation is None
-        return conversation.outstanding is None and not conversation.owed(self.target, self._again(type_url))
+        if conversation.outstanding is not None:
+            return False
+        owed = conversation.owed(self.target, self._again(type_url))
+        return not owed or (not owed.told and self._withheld(type_url))
 
     def subscribed(self, type_url: str) -> frozenset[str]:
         """Names of this type that the proxy asked for; `*` stands for all."""
@@ -139,27 +143,35 @@ class DeltaSession:
         return refused
 
     def _on_names(self, conversation: Conversation, request: DeltaDiscoveryRequest) -> None:
+        if conversation.type_url == CLUSTER and request.initial_resource_versions:
+            self._resuming = True
         if conversation.type_url == ROUTES and self._awaited:
             self._awaited -= conversation.names
-        if conversation.type_url == ENDPOINTS and self._warming and request.resource_names_unsubscribe:
-            self._warming -= frozenset(request.resource_names_unsubscribe) - conversation.names
+        if self._rejections and not conversation.wildcard:
+            for name in frozenset(request.resource_names_unsubscribe) - conversation.names:
+                self._rejections.pop((conversation.type_url, name), None)
 
     def _on_answer(self, conversation: Conversation, answered: Update, request: DeltaDiscoveryRequest) -> None:
         conversation.outstanding = None
         type_url = conversation.type_url
-        refused = request.HasField("error_detail")
+        refused: tuple[Rejection, ...] = ()
+        if request.HasField("error_detail"):
+            refused = rejections_of(answered, request.error_detail.message)
         if self._rejections:
             self._forget_rejections(type_url, answered, whole=not refused)
-        if refused:
-            self._rejections.update(((r.type_url, r.name), r) for r in rejections_of(answered, request.error_detail.message))
+        self._rejections.update(((r.type_url, r.name), r) for r in refused)
         if type_url == ENDPOINTS and self._warming:
             filled = answered.names() & self._refilled
             self._warming -= filled
             self._refilled -= filled
-        if refused and type_url == CLUSTER:
-            # Which of them live is not known, so nothing waits for them.
-            self._warming -= answered.names()
-        if refused and type_url == LISTENER:
+        if refused:
+            self._on_refusal(type_url, answered, frozenset(r.name for r in refused))
+
+    def _on_refusal(self, type_url: str, answered: Update, names: frozenset[str]) -> None:
+        """Expect no questions about what was refused; if that is not known, about nothing of the response."""
+        if type_url == CLUSTER:
+            self._warming -= names if "" not in names else answered.names()
+        elif type_url == LISTENER:
             self._awaited = NO_NAMES
 
     def _forget_rejections(self, type_url: str, answered: Update, *, whole: bool) -> None:
@@ -208,12 +220,25 @@ class DeltaSession:
         clusters = self._conversations.get(CLUSTER)
         if self._warming:
             return False
-        return clusters is None or clusters.outstanding is None or not clusters.outstanding.changes
+        if clusters is None or self.target is None:
+            return True
+        # Behind a removal that is under way there may be new ones still to be told.
+        under_way = clusters.outstanding is not None and bool(clusters.outstanding.changes)
+        return not under_way and not clusters.owed(self.target).told
+
+    def _half_resumed(self) -> bool:
+        return self._resuming and not (self._begun(LISTENER) and self._begun(ROUTES))
+
+    def _withheld(self, type_url: str) -> bool:
+        """A proxy that refused a listener or route goes on with the last one, which may name clusters that are to go."""
+        return type_url in (CLUSTER, ENDPOINTS) and any(r.type_url in NAME_CLUSTERS for r in self._rejections.values())
 
     def _may_remove(self, type_url: str) -> bool:
         """Whether whatever could refer to a resource of this type was acknowledged in its newest form."""
+        if self._withheld(type_url):
+            return False
         if type_url == CLUSTER:
-            return not self._awaited and all(self.settled(t) for t in NAME_CLUSTERS)
+            return not self._awaited and not self._half_resumed() and all(self.settled(t) for t in NAME_CLUSTERS)
         if type_url == ENDPOINTS:
             return self.settled(CLUSTER)
         if type_url in (ROUTES, SCOPED_ROUTES):
