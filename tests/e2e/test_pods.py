@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 import time
@@ -176,6 +175,13 @@ def test_a_liveness_probe_restarts_the_program(mesh: MeshNamespace, directory: A
     until(lambda: ready(mesh, "mortal"), "the pod to be ready again")
     assert container(mesh, "mortal")["lastState"]["terminated"]["reason"] == "Unhealthy"
     assert "told to end" in log(mesh, "mortal", "?previous=true")
+
+
+def test_a_container_may_be_called_as_the_sidecar_is(mesh: MeshNamespace) -> None:
+    apply_pod(mesh, "namesake", program("sh", "-c", "echo the program; exec sleep infinity", name="proxy"), meshed=True)
+    until(lambda: ready(mesh, "namesake"), "the pod to be ready")
+    assert log(mesh, "namesake") == "the program\n"
+    assert "the program" not in log(mesh, "namesake", "?proxy=true")
 
 
 def test_a_program_on_loopback_only_is_probed_all_the_same(mesh: MeshNamespace, directory: Any) -> None:

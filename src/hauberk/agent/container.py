@@ -13,7 +13,7 @@ from hauberk.agent.environment import ReferenceBroken
 from hauberk.agent.health import Opinion, Watch
 from hauberk.agent.log_files import ContainerLog
 from hauberk.agent.prober import Prober, run_inside
-from hauberk.agent.program import NotRunnable, process_name
+from hauberk.agent.program import NotRunnable, part_name, process_name
 from hauberk.agent.restart import Ending, RestartPolicy, read_ending, restarts
 from hauberk.agent.signals import SIGKILL, SIGTERM, hears
 from hauberk.api.container import Container
@@ -62,7 +62,7 @@ class ContainerLife:
     def __init__(self, container: Container, setting: Setting, before: ContainerStatus | None) -> None:
         self.container = container
         self.process = process_name(setting.uid, container.name)
-        self.log = ContainerLog(setting.logs, container.name)
+        self.log = ContainerLog(setting.logs, part_name(container.name))
         waiting = ContainerState(waiting=Waiting(reason="ContainerCreating"))
         self.status = before or ContainerStatus(name=container.name, image=container.image, state=waiting)
         self._setting = setting

@@ -14,7 +14,7 @@ from hauberk.agent.pod_cache import PodCache
 from hauberk.agent.pod_ground import PodGround
 from hauberk.agent.pod_status import SIDECAR_READY, Seen, Trouble, build_status
 from hauberk.agent.pod_world import Found, World
-from hauberk.agent.program import Ground, build_program
+from hauberk.agent.program import SIDECAR, Ground, build_program, part_name
 from hauberk.agent.restart import build_backoff, restarts
 from hauberk.agent.status_report import StatusReport
 from hauberk.api.container import Container
@@ -30,7 +30,6 @@ from hauberk.linux.process import Process, ProcessSpec
 _RETRY: Final = Backoff(first=0.5, limit=30.0)
 _FINALIZE_RETRY: Final = Backoff(first=0.1, limit=2.0)
 _ENDED: Final = ("Succeeded", "Failed")
-_PROXY: Final = "proxy"
 _TOLD_SECONDS: Final = 5.0
 NODE: Final = "node"  # the launcher's name of the namespace that holds the bridge
 _log = logger("agent.pod")
@@ -163,7 +162,7 @@ class PodLife:
 
     async def _run_programs(self) -> None:
         for life in self._inits if not self._initialized else ():
-            ending = await life.run(self._found.processes.get(life.container.name))
+            ending = await life.run(self._found.processes.get(part_name(life.container.name)))
             if ending is not None and ending.exit_code != 0:
                 return
         self._initialized = True
@@ -172,7 +171,7 @@ class PodLife:
                 tasks.create_task(self._run_program(life), name=life.process)
 
     async def _run_program(self, life: ContainerLife) -> None:
-        found = self._found.processes.get(life.container.name)
+        found = self._found.processes.get(part_name(life.container.name))
         terminated = life.status.state.terminated
         if found is None and terminated and not restarts(self.pod.spec.restart_policy, terminated.exit_code):
             return  # it ended for good before this agent was started
@@ -280,14 +279,14 @@ class PodLife:
     def _before(self, container: Container, *, init: bool) -> ContainerStatus | None:
         statuses = self.pod.status.init_container_statuses if init else self.pod.status.container_statuses
         before = next((each for each in statuses if each.name == container.name), None)
-        if before is None or (self._found.network and (container.name in self._found.processes or not before.state.running)):
+        if before is None or (self._found.network and (part_name(container.name) in self._found.processes or not before.state.running)):
             return before
         # It ran in a mesh that has ended: what was true of it then is no longer.
         waiting = ContainerState(waiting=Waiting(reason="ContainerCreating"))
         return before.model_copy(update={"state": waiting, "last_state": before.last_state, "ready": False, "started": False})
 
     def _sidecar_was_ready(self) -> bool:
-        process = self._found.processes.get(_PROXY)
+        process = self._found.processes.get(SIDECAR)
         return process is not None and process.running and self._was(SIDECAR_READY)
 
     def _was(self, condition: str) -> bool:

@@ -9,6 +9,7 @@ from hauberk.api.pod import Pod
 from hauberk.linux.process import ContainerView, ProcessSpec
 
 PROXY_UID: Final = 1337
+SIDECAR: Final = "proxy"
 WORKING_DIRECTORY: Final = "hauberk.dev/working-directory"
 
 
@@ -28,9 +29,14 @@ class Ground:
     rootless: bool
 
 
+def part_name(container: str) -> str:
+    """The container's name among the parts of its pod, of which the sidecar is called `proxy`; no container's name has a `_`."""
+    return f"{container}_" if container == SIDECAR else container
+
+
 def process_name(uid: str, container: str) -> str:
     """The launcher's name of a container's program."""
-    return f"{uid}/{container}"
+    return f"{uid}/{part_name(container)}"
 
 
 def build_program(pod: Pod, container: Container, around: Surroundings, ground: Ground) -> ProcessSpec:

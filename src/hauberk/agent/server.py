@@ -23,6 +23,7 @@ from hauberk.agent.log_stream import follow, read_tail
 from hauberk.agent.peer import PeerCheckedProtocol, listen
 from hauberk.agent.pod_life import PodLife
 from hauberk.agent.pods import Pods
+from hauberk.agent.program import SIDECAR
 from hauberk.agent.records import Records
 from hauberk.agent.sidecar import Sidecars, SidecarUnknown
 from hauberk.api.problem import problem
@@ -30,7 +31,6 @@ from hauberk.kit.clock import Clock
 from hauberk.telemetry.record import AccessRecord
 from hauberk.telemetry.store import RecordQuery
 
-_PROXY_LOG: Final = "proxy"
 _GRACE_SECONDS: Final = 1
 _LINES: Final = "application/x-ndjson"
 
@@ -202,7 +202,7 @@ def _pod(request: Request) -> PodLife:
 
 def _log(life: PodLife, container: str | None, *, proxy: bool) -> ContainerLog:
     if proxy:
-        return ContainerLog(life.logs, _PROXY_LOG)
+        return ContainerLog(life.logs, SIDECAR)
     found = life.container(container)
     if found is None:
         raise Refused(404, "HBK0501", f"{life.pod.key} has no container {container!r}")

@@ -1,4 +1,7 @@
-"""A ruleset as one nf_tables transaction: the bytes of a netlink batch that the kernel takes whole or not at all."""
+"""A ruleset as one nf_tables transaction: the bytes of a netlink batch that the kernel takes whole or not at all.
+
+Written out here because pyroute2 makes each command a transaction of its own: between two of them a pod would be half captured.
+"""
 
 import struct
 from collections.abc import Iterable
