@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
@@ -68,7 +69,7 @@ class Driver:
             descriptor = await self.launcher.create_network(pod.uid)
             await network.attach(pod.uid, descriptor, assigned)
             capture, _ = read_capture({}, network.nameservers)
-            await in_network_async(descriptor, lambda capture=capture: install(build_ruleset(capture)))
+            await in_network_async(descriptor, partial(install, build_ruleset(capture)))
             os.close(descriptor)
             self.pods[name] = await self._with_addresses(pod, network.addresses(assigned))
         try:

@@ -306,7 +306,9 @@ def test_what_is_kept_holds_no_secret_and_nothing_that_envoy_has_not_accepted(re
     configure(relay, plane)
     assert relay.settled_resources is None
     envoy.start()
-    assert {r.type_url for r in relay.settled_resources or ()} == {CLUSTER, LISTENER}
+    kept = relay.settled_resources
+    assert kept is not None
+    assert {resource.type_url for resource in kept} == {CLUSTER, LISTENER}
 
 
 def test_a_removed_resource_is_removed_from_envoy_and_acknowledged(relay: Relay) -> None:
