@@ -103,7 +103,7 @@ def _pod_list(pods: Sequence[Document], *, named: bool) -> Text:
         text.append("  " if position else "")
         text.append("● ", "green" if is_ready(pod) else "yellow")
         text.append("".join(f"{name} " for name in names))
-        text.append(address, "dim")
+        text.append("" if named else address, "dim")
     return text
 
 

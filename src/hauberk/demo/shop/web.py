@@ -58,6 +58,7 @@ def serve(routes: dict[str, Route]) -> None:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 65536  # head and body leave together: sent apart, the second would wait for the first one's acknowledgement
 
         def answer(self) -> None:
             request = Request(self)
