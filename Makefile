@@ -13,13 +13,13 @@ help: ## list the targets
 setup: $(STAMP) ## create .venv with the `hauberk` command (seconds when nothing changed)
 
 # The stamp is older than any file that decides what is installed exactly when that file has changed since.
-$(STAMP): requirements.txt requirements-dev.txt pyproject.toml $(wildcard $(STUBS))
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hauberk needs Python 3.11 or newer; set PYTHON=…")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 		rm -rf $(VENV); echo "python3 cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@if [ -f $(STUBS) ]; then $(BIN)/python $(STUBS); fi
+	@$(BIN)/python $(STUBS)
 	@touch $(STAMP)
 
 demo: setup ## a mesh with the demo shop, live in this terminal
@@ -34,6 +34,7 @@ e2e: setup ## tests with real namespaces, real Envoys and real certificates
 	$(BIN)/python -m pytest tests/e2e
 
 check: setup ## format, lint, types, layers
+	$(BIN)/python $(STUBS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -1,7 +1,8 @@
 """Writes typed stubs of the Envoy messages this code uses into typings/, from the descriptors that are installed.
 
-Run by `make setup` and `make check`; does nothing while the same modules of the same versions are imported. The generator is mypy-protobuf's protoc plugin, fed with descriptors instead of .proto files: the stubs then describe
-exactly the messages that will be imported, and nothing of a generated kind is committed.
+Run by `make setup` and `make check`; does nothing while the same modules of the same versions are imported. The generator is
+mypy-protobuf's protoc plugin, fed with descriptors instead of .proto files: the stubs then describe exactly the messages that
+will be imported, and nothing generated is committed.
 """
 
 from __future__ import annotations
