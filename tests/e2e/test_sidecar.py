@@ -58,6 +58,7 @@ SERVER = """
 import http.server
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1
     def do_GET(self):
         self.send_response(200)
         self.send_header("content-length", "5")
