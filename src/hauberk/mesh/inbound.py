@@ -40,14 +40,17 @@ class Inbound:
 
 
 def build_inbound(workload: Workload, modes: Modes, policies: tuple[AuthorizationPolicy, ...], *services: MeshService) -> Inbound:
-    """The inbound side of `workload`, which `services` (the oldest first) select; of two that name one port the older decides."""
-    protocols: dict[int, Protocol] = {}
+    """The inbound side of `workload`, which `services` (the oldest first) select.
+
+    Of two that name one port and say what it speaks, the older decides.
+    """
+    protocols = dict.fromkeys((number for number, _ in modes.ports), Protocol.SNIFFED)
     for service in services:
         for port in service.ports:
-            if (number := port.number_on(workload)) is not None:
-                protocols.setdefault(number, port.protocol)
-    for number, _ in modes.ports:
-        protocols.setdefault(number, Protocol.SNIFFED)
+            number = port.number_on(workload)
+            # Who declares a protocol knows more than who does not: their callers' sidecars rely on it when they speak HTTP/2 for them.
+            if number is not None and protocols.get(number, Protocol.SNIFFED) is Protocol.SNIFFED:
+                protocols[number] = port.protocol
     return Inbound(
         workload=workload.key,
         addresses=workload.addresses,

@@ -61,8 +61,12 @@ class MeshNamespace:
         env: Mapping[str, str] | None = None,
         inject: bool = True,
         directory: str | None = None,
+        wait: bool = True,
     ) -> None:
-        """The program runs and is ready: a Deployment, a ServiceAccount, and a Service if it has ports (`8080` or `"grpc:9090"`)."""
+        """The program runs and is ready: a Deployment, a ServiceAccount, and a Service if it has ports (`8080` or `"grpc:9090"`).
+
+        Without `wait` it only has been declared; `ready` waits for several at once, which is quicker.
+        """
         program = Program(
             name=name,
             namespace=self.name,
@@ -76,7 +80,13 @@ class MeshNamespace:
             inject=inject,
         )
         self.apply("\n---\n".join(json.dumps(document) for document in documents(program)))
-        pods_ready(self.mesh, self.name, name, replicas, _PATIENCE)
+        if wait:
+            pods_ready(self.mesh, self.name, name, replicas, _PATIENCE)
+
+    def ready(self, *names: str, count: int = 1, timeout: float = _PATIENCE) -> None:
+        """`count` pods of each name (their label `app`) are ready; MeshFailed with their states if that does not come."""
+        for name in names:
+            pods_ready(self.mesh, self.name, name, count, timeout)
 
     def exec(self, target: str, *command: str, env: Mapping[str, str] | None = None, stdin: bytes = b"") -> Completed:
         """The command has run in the first ready pod of `target` (a pod, or the name given to `run`), as its program's user."""
@@ -146,6 +156,11 @@ class MeshNamespace:
             if text in line:
                 return line
         raise MeshFailed(f"{text!r} is not in the log of {target}")
+
+    def log(self, target: str, *, previous: bool = False) -> str:
+        """What the program of `target` has printed so far, or had printed before it was last restarted."""
+        pod = self.pod(target)
+        return str(self.mesh.agent("GET", f"/v1/pods/{self.name}/{pod}/logs{'?previous=true' if previous else ''}") or "")
 
     def pod(self, target: str) -> str:
         """The name of the first ready pod of `target`."""

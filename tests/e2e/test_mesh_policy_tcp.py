@@ -1,0 +1,117 @@
+"""AuthorizationPolicy on connections: a denied caller is cut off, and the program never sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.e2e import objects
+from tests.e2e.callers import ask
+from tests.e2e.objects import authorization_policy, peer_authentication, port, rule
+from tests.e2e.programs import server_command
+
+from hauberk.testing.mesh import Mesh
+from hauberk.testing.namespace import MeshNamespace
+
+NAMESPACE = "harbour"
+ALICE = f"cluster.local/ns/{NAMESPACE}/sa/alice"
+# Declared TCP, one whose server speaks first, and one that nothing declares.
+PORTS = {9000: "tcp", 9001: "greet", 9002: "tcp", 9003: "tcp"}
+
+
+@pytest.fixture(scope="module")
+def quay(shared_mesh: Mesh) -> Iterator[MeshNamespace]:
+    """A server of bytes and two callers; port 9003 is one that no service names."""
+    mesh = shared_mesh.namespace(NAMESPACE)
+    objects.apply(
+        mesh,
+        *(objects.account(name) for name in ("alice", "bob")),
+        objects.pod("db", server_command(*(f"{kind}@[::]:{number}" for number, kind in PORTS.items()))),
+        objects.service("db", port(9000, "tcp"), port(9001, "tcp-mail"), port(9002, "port")),
+        *(objects.idle(name, account=name) for name in ("alice", "bob")),
+        objects.idle("outside", meshed=False),
+    )
+    mesh.ready("db", "alice", "bob", "outside")
+    yield mesh
+    mesh.clear()
+
+
+@pytest.fixture
+def pier(quay: MeshNamespace) -> Iterator[MeshNamespace]:
+    """Without policies: what a test applied is taken back."""
+    yield quay
+    for plural, kind in (("authorizationpolicies", "AuthorizationPolicy"), ("peerauthentications", "PeerAuthentication")):
+        listed = quay.mesh.api("GET", f"/v1/objects/{plural}?namespace={quay.name}")["items"]
+        if names := [each["metadata"]["name"] for each in listed]:
+            quay.delete(kind, *names)
+
+
+def served(mesh: MeshNamespace, caller: str, number: int) -> bool:
+    """Whether the program's answer reaches `caller`."""
+    by_name = caller != "outside" and number != 9003
+    host = "db" if by_name else mesh.get("pods", "db")["status"]["podIP"]
+    return bool(ask(mesh, caller, PORTS[number], host, number, timeout=5).get("said") == ["HELLO"])
+
+
+def admitted(mesh: MeshNamespace, caller: str) -> list[int]:
+    """The ports on which `caller` is served; on the others the program saw no connection."""
+    before = mesh.log("db").splitlines()
+    found = [number for number in PORTS if served(mesh, caller, number)]
+    seen = mesh.log("db").splitlines()[len(before) :]
+    assert sorted({int(line.split()[1]) for line in seen}) == found
+    return found
+
+
+def test_without_policies_every_port_is_served(pier: MeshNamespace) -> None:
+    assert admitted(pier, "alice") == [*PORTS]
+
+
+def test_a_permission_lets_in_nobody_else(pier: MeshNamespace) -> None:
+    objects.apply(pier, authorization_policy("alice", "ALLOW", rule(source={"principals": [ALICE]}), app="db"))
+    assert [admitted(pier, caller) for caller in ("alice", "bob")] == [[*PORTS], []]
+
+
+def test_a_denial_cuts_off_who_is_denied(pier: MeshNamespace) -> None:
+    objects.apply(pier, authorization_policy("not-alice", "DENY", rule(source={"principals": [ALICE]}), app="db"))
+    assert [admitted(pier, caller) for caller in ("alice", "bob")] == [[], [*PORTS]]
+
+
+def test_a_rule_may_be_about_ports(pier: MeshNamespace) -> None:
+    objects.apply(
+        pier, authorization_policy("ports", "DENY", rule(source={"principals": [ALICE]}, to={"ports": ["9000", "9003"]}), app="db")
+    )
+    assert admitted(pier, "alice") == [9001, 9002]
+
+
+def test_a_permission_that_is_about_requests_permits_no_connection(pier: MeshNamespace) -> None:
+    objects.apply(pier, authorization_policy("http", "ALLOW", rule(to={"methods": ["GET"]}), app="db"))
+    assert admitted(pier, "alice") == []
+
+
+def test_a_denial_that_is_about_requests_denies_every_connection_to_its_ports(pier: MeshNamespace) -> None:
+    objects.apply(pier, authorization_policy("http", "DENY", rule(to={"methods": ["GET"], "ports": ["9000"]}), app="db"))
+    assert admitted(pier, "alice") == [9001, 9002, 9003]
+
+
+def test_a_caller_without_identity_has_no_principal(pier: MeshNamespace) -> None:
+    objects.apply(pier, peer_authentication("PERMISSIVE"))
+    assert admitted(pier, "outside") == [*PORTS]
+    objects.apply(pier, authorization_policy("known", "ALLOW", rule(source={"principals": ["*"]}), app="db"))
+    assert [admitted(pier, caller) for caller in ("alice", "outside")] == [[*PORTS], []]
+
+
+def test_a_denied_connection_is_recorded_with_its_policy_on_the_side_that_denied(pier: MeshNamespace) -> None:
+    objects.apply(pier, authorization_policy("not-alice", "DENY", rule(source={"principals": [ALICE]}), app="db"))
+    assert not served(pier, "alice", 9000)
+    record = pier.records(at_least=1, to="db", denied=True)[-1]
+    assert record["reporter"] == "destination"
+    assert record["decision"] == {"verdict": "deny", "policy": f"{NAMESPACE}/not-alice", "rule": "0", "dryRun": None}
+    assert record["source"]["identity"] == f"spiffe://{ALICE}"
+    assert (record["protocol"], record["destination"]["port"]) == ("TCP", 9000)
+
+
+def test_removing_the_policy_lets_everybody_in_again(pier: MeshNamespace) -> None:
+    objects.apply(pier, authorization_policy("none", "ALLOW", app="db"))
+    assert admitted(pier, "alice") == []
+    pier.delete("AuthorizationPolicy", "none")
+    assert admitted(pier, "alice") == [*PORTS]
