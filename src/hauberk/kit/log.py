@@ -19,7 +19,11 @@ def configure_logging(process: str, *, path: Path | None = None, level: int = lo
     # Unbuffered by line, so that the last line before a crash is in the file.
     stream: TextIO = path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace") if path else sys.stderr
     finish: list[Processor] = (
-        [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False), structlog.dev.ConsoleRenderer()]
+        # Plain tracebacks: the pretty ones print local variables, and one of those may be a private key.
+        [
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
         if readable
         else [
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),

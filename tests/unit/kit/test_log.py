@@ -45,3 +45,15 @@ def test_less_than_the_level_is_not_written(tmp_path: Path) -> None:
     configure_logging("agent", path=tmp_path / "log", level=logging.WARNING)
     logger("pods").info("quiet")
     assert lines(tmp_path / "log") == []
+
+
+def test_a_readable_traceback_shows_no_local_variable(tmp_path: Path) -> None:
+    configure_logging("agent", path=tmp_path / "log", readable=True)
+    secret = "-----BEGIN " + "PRIVATE KEY-----"
+    try:
+        raise ValueError(len(secret))
+    except ValueError:
+        logger("pods").exception("failed")
+    text = (tmp_path / "log").read_text()
+    assert "ValueError" in text
+    assert secret not in text
