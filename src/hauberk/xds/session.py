@@ -68,8 +68,6 @@ class DeltaSession:
     def on_resources(self, resources: ResourceSet) -> tuple[Update, ...]:
         """From now on the proxy is to hold `resources`."""
         self.target = resources
-        if self._warming:
-            self._warming &= resources.names(ENDPOINTS) & resources.names(CLUSTER)
         if self._awaited:
             self._awaited &= resources.names(ROUTES)
         return self._advance()
@@ -91,7 +89,7 @@ class DeltaSession:
     @property
     def synced(self) -> bool:
         """Whether the proxy holds all of the latest set, refused resources excepted."""
-        if self.target is None or self._warming or self._awaited or not self._conversations:
+        if self.target is None or not self._conversations or self._awaited or self._cold():
             return False
         wanted = (t for t in (CLUSTER, LISTENER) if self.target.tables(t))
         return all(self._begun(t) for t in wanted) and all(self.settled(t) for t in self._conversations)
@@ -99,7 +97,7 @@ class DeltaSession:
     @property
     def waiting(self) -> bool:
         """Whether it counts on requests that have not come (see `on_silence`)."""
-        return bool(self._warming or self._awaited or self._half_resumed())
+        return bool(self._awaited or self._cold() or self._half_resumed())
 
     def settled(self, type_url: str) -> bool:
         """Whether the proxy answered for everything of this type that it subscribed to; True if it never asked."""
@@ -214,11 +212,20 @@ class DeltaSession:
     def _again(self, type_url: str) -> frozenset[str]:
         if type_url != ENDPOINTS or not self._warming:
             return NO_NAMES
-        return (self._warming - self._refilled) & self._conversations[type_url].names if type_url in self._conversations else NO_NAMES
+        return (self._warming - self._refilled) & self._conversations[type_url].names
+
+    def _cold(self) -> frozenset[str]:
+        """Clusters that routes may name and whose endpoints the proxy has not confirmed.
+
+        Of those that are to go, `_warming` remembers them all the same: one may be back before it was taken away.
+        """
+        if not self._warming or self.target is None:
+            return NO_NAMES
+        return self._warming & self.target.names(CLUSTER) & self.target.names(ENDPOINTS)
 
     def _clusters_ready(self) -> bool:
         clusters = self._conversations.get(CLUSTER)
-        if self._warming:
+        if self._cold():
             return False
         if clusters is None or self.target is None:
             return True
@@ -246,10 +253,9 @@ class DeltaSession:
         return True
 
     def _on_told(self, update: Update, target: ResourceSet) -> None:
-        if update.type_url == CLUSTER and update.changes:
-            refilled = update.names() & target.names(ENDPOINTS)
-            self._warming |= refilled
-            self._refilled -= refilled
+        if update.type_url == CLUSTER:
+            self._warming = (self._warming | (update.names() & target.names(ENDPOINTS))).difference(update.removed)
+            self._refilled -= update.names()
         elif update.type_url == ENDPOINTS and self._warming:
             self._refilled |= update.names() & self._warming
         elif update.type_url == LISTENER and update.changes:

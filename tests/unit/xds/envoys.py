@@ -12,6 +12,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Delt
 from envoy.service.discovery.v3.discovery_pb2 import Resource as EncodedResource
 from google.rpc.status_pb2 import Status
 
+from hauberk.xds.layers import ResourceSet
 from hauberk.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource
 from hauberk.xds.session import DeltaSession
 from hauberk.xds.update import Update
@@ -51,7 +52,7 @@ class SimulatedEnvoy:
         self.held: dict[str, dict[str, EncodedResource]] = {type_url: {} for type_url in TYPES}
         self.refused: dict[tuple[str, str], str] = {}
         self.refusals: dict[tuple[str, str], list[tuple[str, str]]] = {}  # by type and nonce
-        self.forgiven: set[tuple[str, str]] = set()  # refused, but not in between: may be told again
+        self.forgiven: set[tuple[str, str]] = set()  # refused, but something else was right in between: may be told again
         self.warm: set[str] = set()  # clusters that can take traffic
         self.refilling: set[str] = set()  # clusters changed since their endpoints came
         self.names: dict[str, set[str]] = {ENDPOINTS: set(), ROUTES: set()}
@@ -70,6 +71,11 @@ class SimulatedEnvoy:
         for type_url in TYPES:
             if type_url in begun:
                 self._begin(type_url)
+
+    def forgive(self, target: ResourceSet) -> None:
+        """`target` is right now; what was refused and is not in it may be tried again later."""
+        current = {key for key, version in self.refused.items() if (now := target.get(*key)) is not None and now.version == version}
+        self.forgiven = {key for key in self.refused if key in self.forgiven or key not in current}
 
     def _begin(self, type_url: str) -> None:
         self.begun.add(type_url)
@@ -106,6 +112,7 @@ class SimulatedEnvoy:
             self.refilling.add(resource.name)
         if BAD.encode() in resource.resource.value:
             self.refused[key] = resource.version
+            self.forgiven.discard(key)
             return False
         self.refused.pop(key, None)
         self.held[type_url][resource.name] = resource

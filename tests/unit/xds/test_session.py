@@ -1,11 +1,11 @@
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 from google.rpc.status_pb2 import Status
+from tests.unit.xds.envoys import SimulatedEnvoy, cluster, converse, decode, endpoints, listener, names_in, routes
 
 from hauberk.xds.layers import Layer, ResourceSet
 from hauberk.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Resource
 from hauberk.xds.session import DeltaSession
 from hauberk.xds.update import Update
-from tests.unit.xds.envoys import SimulatedEnvoy, cluster, converse, decode, endpoints, listener, names_in, routes
 
 Resources = tuple[Resource, ...]
 WEB: Resources = (cluster("web"), endpoints("web"), listener("80", "http"), routes("http", "web"))
@@ -16,7 +16,9 @@ def resource_set(*resources: Resource, revision: int = 1) -> ResourceSet:
 
 
 def ask(session: DeltaSession, type_url: str, *names: str, held: dict[str, str] | None = None) -> tuple[Update, ...]:
-    return session.on_request(DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names, initial_resource_versions=held or {}))
+    return session.on_request(
+        DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names, initial_resource_versions=held or {})
+    )
 
 
 def acknowledge(session: DeltaSession, update: Update) -> tuple[Update, ...]:
@@ -62,7 +64,7 @@ def test_a_star_asks_for_all_after_a_reconnect() -> None:
     session = DeltaSession()
     session.on_resources(resource_set(cluster("a"), cluster("b")))
     held = {"a": cluster("a").version, "gone": "1"}
-    assert told(ask(session, CLUSTER, "*", "a", held=held)) == [(CLUSTER, ["b"], ["gone"])]
+    assert told(ask(session, CLUSTER, "*", "a", held=held)) == [(CLUSTER, ["b"], [])]
 
 
 def test_a_proxy_that_holds_everything_is_told_nothing_by_a_new_control_plane() -> None:
@@ -122,7 +124,8 @@ def test_a_relay_that_lost_its_cache_takes_nothing_away_until_it_knows() -> None
     session.on_resources(ResourceSet(partial=True))
     assert ask(session, CLUSTER, "*", held={"a": cluster("a").version, "b": "1"}) == ()
     layer = Layer.of("relay", [cluster("a")])
-    assert told(session.on_resources(ResourceSet((layer,), partial=True, complete=frozenset({CLUSTER})))) == [(CLUSTER, [], ["b"])]
+    assert session.on_resources(ResourceSet((layer,), partial=True, complete=frozenset({CLUSTER}))) == ()
+    assert told(session.on_silence()) == [(CLUSTER, [], ["b"])]
 
 
 def test_a_name_asked_for_again_is_told_again() -> None:
@@ -186,6 +189,28 @@ def test_a_cluster_goes_after_the_routes_that_named_it() -> None:
     (gone,) = acknowledge(session, rerouted)
     assert told((gone,)) == [(CLUSTER, [], ["old"])]
     assert told(acknowledge(session, gone)) == [(ENDPOINTS, [], ["old"])]
+
+
+def test_a_reconnected_proxy_keeps_its_clusters_until_its_listeners_and_routes_are_known() -> None:
+    session = DeltaSession()
+    session.on_resources(resource_set(*WEB))
+    assert ask(session, CLUSTER, "*", held={"web": WEB[0].version, "old": "1"}) == ()
+    assert ask(session, LISTENER, "*", held={"80": WEB[2].version}) == ()
+    (rerouted,) = ask(session, ROUTES, "http", held={"http": "1"})
+    assert told((rerouted,)) == [(ROUTES, ["http"], [])]
+    (gone,) = acknowledge(session, rerouted)
+    assert told((gone,)) == [(CLUSTER, [], ["old"])]
+
+
+def test_a_proxy_that_refused_a_route_keeps_the_clusters_of_its_last_good_one() -> None:
+    _, session = running(*WEB, cluster("new"), endpoints("new"))
+    target = resource_set(listener("80", "http"), routes("http", "new", version="bad"), cluster("new"), endpoints("new"), revision=2)
+    (rerouted,) = session.on_resources(target)
+    assert refuse(session, rerouted, "http: bad") == ()
+    assert session.synced
+    (better,) = session.on_resources(resource_set(listener("80", "http"), routes("http", "new"), cluster("new"), endpoints("new")))
+    (gone,) = acknowledge(session, better)
+    assert told((gone,)) == [(CLUSTER, [], ["web"])]
 
 
 def test_a_cluster_that_comes_back_before_it_was_taken_away_is_not_told_again() -> None:
