@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from hauberk.api.finding import Finding, Location, path_text
+from hauberk.api.finding import Finding, Location
 from hauberk.api.kinds import KINDS, Kind, kind_named
 from hauberk.api.metadata import ApiObject, Metadata, ObjectKey
 from hauberk.api.metadata_check import check_metadata
 from hauberk.api.model import Json
+from hauberk.api.origin import NOWHERE, Origin, duplicate
 from hauberk.api.problem import Problem, has_errors, problem
 from hauberk.api.sift import near_remedy, sift
 from hauberk.api.type_fault import type_findings
-from hauberk.api.yaml_text import Node, TextFault, locate, node_at, read_documents
+from hauberk.api.yaml_text import Node, TextFault, read_documents
 
 DEFAULT_NAMESPACE = "default"
-_AT_KEY = frozenset({"HBK0103", "HBK0202", "HBK0203", "HBK0204", "HBK0301"})  # the field itself is wrong, not its value
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,54 +27,56 @@ class Manifest:
 
     objects: tuple[ApiObject, ...] = ()
     problems: tuple[Problem, ...] = ()
+    origins: Mapping[ObjectKey, Origin] = field(default_factory=dict)  # of each object
+
+    def origin(self, key: ObjectKey) -> Origin:
+        """Where the object was declared, as far as known."""
+        return self.origins.get(key, NOWHERE)
 
 
 def parse_manifest(text: str, file: str, default_namespace: str = DEFAULT_NAMESPACE) -> Manifest:
     """All documents of one file, YAML or JSON."""
     objects: list[ApiObject] = []
     problems: list[Problem] = []
-    seen: dict[ObjectKey, str] = {}
+    origins: dict[ObjectKey, Origin] = {}
     for node in read_documents(text):
         if isinstance(node, TextFault):
             problems.append(problem(node.code, node.message, file=file, line=node.line, column=node.column))
             continue
         for item in _items(node):
-            found, said = _check_node(item, file, default_namespace)
+            origin = Origin(file, item)
+            found, said = _Check(origin, item, default_namespace).run()
             problems += said
             if found is None:
                 continue
-            place = f"{file}:{item.line}"
-            if found.key in seen:
-                problems.append(duplicate(found.key, seen[found.key], file, item.line, item.column))
+            if found.key in origins:
+                problems.append(duplicate(found.key, origins[found.key], origin))
             else:
-                seen[found.key] = place
+                origins[found.key] = origin
                 objects.append(found)
-    return Manifest(tuple(objects), tuple(problems))
+    return Manifest(tuple(objects), tuple(problems), origins)
 
 
 def join_manifests(manifests: tuple[Manifest, ...]) -> Manifest:
     """Several files as one: an object that two of them declare is a problem."""
-    objects: dict[ObjectKey, ApiObject] = {}
+    objects: list[ApiObject] = []
     problems: list[Problem] = []
+    origins: dict[ObjectKey, Origin] = {}
     for manifest in manifests:
         problems += manifest.problems
         for each in manifest.objects:
-            if each.key in objects:
-                problems.append(duplicate(each.key, "another file", "", None, None))
+            if each.key in origins:
+                problems.append(duplicate(each.key, origins[each.key], manifest.origin(each.key)))
             else:
-                objects[each.key] = each
-    return Manifest(tuple(objects.values()), tuple(problems))
+                origins[each.key] = manifest.origin(each.key)
+                objects.append(each)
+    return Manifest(tuple(objects), tuple(problems), origins)
 
 
 def check_document(document: Json, default_namespace: str = DEFAULT_NAMESPACE, *, keep_status: bool = False) -> Manifest:
     """One document that did not come from a file, such as a PATCH's result; at most one object."""
-    found, said = _Check(Node(document, 0, 0), "", default_namespace, keep_status=keep_status).run()
+    found, said = _Check(NOWHERE, Node(document, 0, 0), default_namespace, keep_status=keep_status).run()
     return Manifest((found,) if found else (), tuple(said))
-
-
-def duplicate(key: ObjectKey, first: str, file: str, line: int | None, column: int | None) -> Problem:
-    """The problem of an object that is declared twice."""
-    return problem("HBK0109", f"{key} is declared already in {first}", object=str(key), file=file, line=line, column=column)
 
 
 def _items(node: Node) -> Iterator[Node]:
@@ -87,16 +89,12 @@ def _items(node: Node) -> Iterator[Node]:
         yield from _items(child)
 
 
-def _check_node(node: Node, file: str, default_namespace: str) -> tuple[ApiObject | None, list[Problem]]:
-    return _Check(node, file, default_namespace).run()
-
-
 class _Check:
     """One document on its way to an object."""
 
-    def __init__(self, node: Node, file: str, default_namespace: str, *, keep_status: bool = False) -> None:
+    def __init__(self, origin: Origin, node: Node, default_namespace: str, *, keep_status: bool = False) -> None:
+        self._origin = origin
         self._node = node
-        self._file = file
         self._namespace = default_namespace
         self._keep_status = keep_status
         self._object = ""
@@ -159,17 +157,10 @@ class _Check:
         return placed
 
     def _report(self, findings: Iterator[Finding] | list[Finding]) -> None:
-        for each in findings:
-            self._say(each.code, each.at, each.message, each.remedy, each.line)
+        self._problems += [self._origin.problem(each, self._object) for each in findings]
 
-    def _say(self, code: str, at: Location, message: str, remedy: str | None = None, inner_line: int | None = None) -> None:
-        said = problem(code, message, object=self._object, path=path_text(at), file=self._file, remedy=remedy)
-        if self._node.line:
-            line, column = locate(self._node, at, key=code in _AT_KEY)
-            if inner_line is not None and (text := node_at(self._node, at)) and text.block:
-                line, column = text.line + inner_line, 1
-            said = replace(said, line=line, column=column)
-        self._problems.append(said)
+    def _say(self, code: str, at: Location, message: str, remedy: str | None = None) -> None:
+        self._report([Finding(code, at, message, remedy)])
 
 
 def _object_text(document: Json) -> str:

@@ -5,19 +5,20 @@ and except for two things that other commands write into a Deployment and that a
 replicas (`hauberk scale`) and the time of the last restart (`hauberk rollout restart`). Both stay unless the document names them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from hauberk.api.config_map import ConfigMap
 from hauberk.api.deployment import Deployment
-from hauberk.api.finding import Finding, path_text
+from hauberk.api.finding import Finding
 from hauberk.api.kinds import kind_named
 from hauberk.api.mesh_config import KEY, NAME, mesh_config_of
 from hauberk.api.metadata import ApiObject
 from hauberk.api.namespace import Namespace
+from hauberk.api.origin import NOWHERE, Origin
 from hauberk.api.pod import Pod
-from hauberk.api.problem import Problem, problem
+from hauberk.api.problem import Problem
 from hauberk.api.service import Service
 from hauberk.apiserver.rules import Rules
 from hauberk.apiserver.service_addresses import AddressFixed, AddressRefused, Allocation
@@ -40,14 +41,14 @@ class Admission:
         """Services' addresses; only looked at when there is a Service, since most changes concern none."""
         return Allocation.of(self.rules.ranges, self.draft.of(Service))
 
-    def admit(self, item: ApiObject) -> tuple[ApiObject, tuple[Problem, ...]]:
+    def admit(self, item: ApiObject, origin: Origin = NOWHERE) -> tuple[ApiObject, tuple[Problem, ...]]:
         """The object as it is to be stored, and what is wrong with it; with an error among that it must not be."""
         present = self.draft.get(item.key)
         admitted, findings = item, list(self._check_place(item, present))
         if not findings:
             admitted, more = self._shape(_carried(item, present), present)
             findings.extend(more)
-        return admitted, tuple(located(item, findings))
+        return admitted, tuple(origin.problem(each, str(item.key)) for each in findings)
 
     def _check_place(self, item: ApiObject, present: ApiObject | None) -> Iterator[Finding]:
         kind = kind_named(item.kind)
@@ -134,9 +135,3 @@ def _shape_deployment(deployment: Deployment, present: Deployment | None) -> tup
         metadata = metadata.model_copy(update={"annotations": {**metadata.annotations, RESTARTED: restarted}})
         spec = spec.model_copy(update={"template": spec.template.model_copy(update={"metadata": metadata})})
     return deployment.model_copy(update={"spec": spec}), []
-
-
-def located(item: ApiObject, findings: Iterable[Finding], file: str = "") -> Iterator[Problem]:
-    """The findings as problems of that object."""
-    for each in findings:
-        yield problem(each.code, each.message, object=str(item.key), path=path_text(each.at), file=file, remedy=each.remedy)

@@ -1,13 +1,15 @@
 """Apply: files become objects, all of them or none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hauberk.api.finding import Finding
 from hauberk.api.manifest import DEFAULT_NAMESPACE, Manifest, join_manifests, parse_manifest
 from hauberk.api.metadata import ApiObject, Metadata, ObjectKey
 from hauberk.api.namespace import Namespace
-from hauberk.api.problem import Problem, has_errors, problem
+from hauberk.api.origin import Origin
+from hauberk.api.problem import Problem, has_errors
 from hauberk.api.service_account import ServiceAccount
 from hauberk.apiserver.admission import Admission
 from hauberk.apiserver.body import Body
@@ -48,51 +50,42 @@ class Applied:
         return {"applied": applied, "problems": [each.to_json() for each in self.problems]}
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """All files of a request: which object came from which file."""
-
-    manifest: Manifest
-    files: Mapping[ObjectKey, str]
-
-
-def parse_files(files: Sequence[File], namespace: str | None) -> Parsed:
+def parse_files(files: Sequence[File], namespace: str | None) -> Manifest:
     """The objects of all files. Pure, and slow for large files."""
-    manifests = [parse_manifest(each.text, each.name, namespace or DEFAULT_NAMESPACE) for each in files]
-    origin = {item.key: each.name for each, manifest in zip(files, manifests, strict=True) for item in manifest.objects}
-    return Parsed(join_manifests(tuple(manifests)), origin)
+    return join_manifests(tuple(parse_manifest(each.text, each.name, namespace or DEFAULT_NAMESPACE) for each in files))
 
 
-def decide_apply(draft: Draft, parsed: Parsed, rules: Rules) -> Applied:
+def decide_apply(draft: Draft, wanted: Manifest, rules: Rules) -> Applied:
     """The draft has all objects as the files want them; Refused with every problem if one of them has an error."""
-    problems = list(parsed.manifest.problems)
+    problems = list(wanted.problems)
     admission = Admission(draft, rules)
     results: dict[ObjectKey, Result] = {}
     # Namespaces first, wherever they stand in the files: the others need them.
-    for item in sorted(parsed.manifest.objects, key=lambda each: not isinstance(each, Namespace)):
-        admitted, found = admission.admit(item)
-        problems.extend(placed(found, parsed.files[item.key]))
+    for item in sorted(wanted.objects, key=lambda each: not isinstance(each, Namespace)):
+        origin = wanted.origin(item.key)
+        admitted, found = admission.admit(item, origin)
+        problems.extend(found)
         if not has_errors(found):
-            result, conflict = put(draft, admitted)
+            result, conflict = put(draft, admitted, origin)
             results[item.key] = result
-            problems.extend(placed(conflict, parsed.files[item.key]))
+            problems.extend(conflict)
     if has_errors(problems):
         raise Refused(422, *problems, also={"applied": [], "affected": 0, "acknowledged": 0, "seconds": 0.0})
     coherence = Coherence(draft, rules.root_namespace)
-    for item in parsed.manifest.objects:
+    for item in wanted.objects:
         stored = draft.get(item.key)
         assert stored is not None
-        problems.extend(coherence.check(stored, parsed.files[item.key]))
-    return Applied(tuple((item.key, results[item.key]) for item in parsed.manifest.objects), tuple(problems))
+        problems.extend(coherence.check(stored, wanted.origin(item.key)))
+    return Applied(tuple((item.key, results[item.key]) for item in wanted.objects), tuple(problems))
 
 
-def put(draft: Draft, item: ApiObject) -> tuple[Result, tuple[Problem, ...]]:
+def put(draft: Draft, item: ApiObject, origin: Origin) -> tuple[Result, tuple[Problem, ...]]:
     """What the object became; a resourceVersion in it must be the present one."""
     present = draft.get(item.key)
     found, asked = ("" if present is None else present.metadata.resource_version), item.metadata.resource_version
     if asked and asked != found:
         told = f"the document was made from resourceVersion {asked}, the object is at {found or 'none'}"
-        return "unchanged", (problem("HBK0502", told, object=str(item.key), path="metadata.resourceVersion"),)
+        return "unchanged", (origin.problem(Finding("HBK0502", ("metadata", "resourceVersion"), told), str(item.key)),)
     stored = draft.put(item)
     if isinstance(stored, Namespace) and present is None:
         furnish(draft, stored.metadata.name)
@@ -105,8 +98,3 @@ def furnish(draft: Draft, namespace: str) -> None:
     """The namespace has the ServiceAccount that pods run as when they name none."""
     if draft.find(ServiceAccount, namespace, "default") is None:
         draft.put(ServiceAccount(metadata=Metadata(name="default", namespace=namespace)))
-
-
-def placed(problems: Sequence[Problem], file: str) -> list[Problem]:
-    """The problems with the file they come from."""
-    return [Problem.from_json({**each.to_json(), "file": each.file or file}) for each in problems]

@@ -8,13 +8,13 @@ from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.deployment import Deployment
 from hauberk.api.finding import Finding
 from hauberk.api.metadata import ApiObject
+from hauberk.api.origin import NOWHERE, Origin
 from hauberk.api.peer_authentication import PeerAuthentication
 from hauberk.api.pod import Pod, PodSpec
 from hauberk.api.problem import Problem
 from hauberk.api.selector import has_labels
 from hauberk.api.service import Service, ServicePort
 from hauberk.api.service_account import ServiceAccount
-from hauberk.apiserver.admission import located
 from hauberk.sources.draft import Draft
 
 Label = tuple[str, str, str]  # namespace, key, value
@@ -62,9 +62,9 @@ class Coherence:
         templates = (Carrier(namespace, template.metadata.labels, template.spec) for namespace, template in deployments)
         return Carriers((*pods, *templates))
 
-    def check(self, item: ApiObject, file: str = "") -> tuple[Problem, ...]:
+    def check(self, item: ApiObject, origin: Origin = NOWHERE) -> tuple[Problem, ...]:
         """What in the object does not fit the others."""
-        return tuple(located(item, self._findings(item), file))
+        return tuple(origin.problem(each, str(item.key)) for each in self._findings(item))
 
     def _findings(self, item: ApiObject) -> Iterator[Finding]:
         match item:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from hauberk.api.manifest import DEFAULT_NAMESPACE
+from hauberk.api.manifest import DEFAULT_NAMESPACE, Manifest
 from hauberk.api.mesh_config import NAME, MeshConfig
 from hauberk.api.metadata import ObjectKey
 from hauberk.api.problem import Problem, problem
-from hauberk.apiserver.apply import File, Parsed
+from hauberk.apiserver.apply import File
 from hauberk.apiserver.body import Body
 from hauberk.apiserver.lookup import find_kind, make_key
 from hauberk.apiserver.refusal import Refused
@@ -47,14 +47,14 @@ class Deleted:
         return {"deleted": deleted, "problems": [each.to_json() for each in self.problems]}
 
 
-def requested_keys(request: DeleteRequest, parsed: Parsed) -> tuple[tuple[ObjectKey, ...], tuple[Problem, ...]]:
+def requested_keys(request: DeleteRequest, wanted: Manifest) -> tuple[tuple[ObjectKey, ...], tuple[Problem, ...]]:
     """The objects that are meant. An object of a file that has errors is meant too if it can be told which it is; others are problems."""
     if request.kind:
         kind = find_kind(request.kind)
         return tuple(make_key(kind, request.namespace or DEFAULT_NAMESPACE, name) for name in request.names), ()
     # Back to front: files declare a namespace before what is in it.
-    keys = tuple(item.key for item in reversed(parsed.manifest.objects))
-    return keys, tuple(each for each in parsed.manifest.problems if each.severity == "error")
+    keys = tuple(item.key for item in reversed(wanted.objects))
+    return keys, tuple(each for each in wanted.problems if each.severity == "error")
 
 
 def decide_delete(draft: Draft, keys: Iterable[ObjectKey], rules: Rules, now: datetime, *, ignore_absent: bool) -> Deleted:

@@ -23,11 +23,11 @@ async def apply_files(request: Request) -> Response:
     found, asked = parts(request), await read_request(request, ApplyRequest)
     began = found.clock.monotonic()
     # In a thread: reading a large file must not hold up the proxies.
-    parsed = await asyncio.to_thread(parse_files, asked.files, asked.namespace)
+    wanted = await asyncio.to_thread(parse_files, asked.files, asked.namespace)
     if asked.dry_run:
-        applied = found.store.rehearse(lambda draft: decide_apply(draft, parsed, found.rules))
+        applied = found.store.rehearse(lambda draft: decide_apply(draft, wanted, found.rules))
         return outcome(applied.to_json(), Arrived(seconds=elapsed(found, began)))
-    committed = await found.store.transact(lambda draft: decide_apply(draft, parsed, found.rules))
+    committed = await found.store.transact(lambda draft: decide_apply(draft, wanted, found.rules))
     return await arrival(found, committed.value.to_json(), committed.revision, asked.wait, began)
 
 
@@ -36,8 +36,8 @@ async def delete_objects(request: Request) -> Response:
     found, asked = parts(request), await read_request(request, DeleteRequest)
     began = found.clock.monotonic()
     check_question(asked)
-    parsed = await asyncio.to_thread(parse_files, asked.files, asked.namespace)
-    keys, problems = requested_keys(asked, parsed)
+    wanted = await asyncio.to_thread(parse_files, asked.files, asked.namespace)
+    keys, problems = requested_keys(asked, wanted)
     if problems:
         raise Refused(422, *problems, also={"deleted": []})
     now, ignore = found.now(), asked.ignore_not_found

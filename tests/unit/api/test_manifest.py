@@ -52,7 +52,9 @@ def test_an_object_twice_is_refused_and_says_where_it_was_first() -> None:
 
 def test_an_object_in_two_files_is_refused() -> None:
     joined = join_manifests((parse_manifest(ACCOUNT % "a", "x.yaml"), parse_manifest(ACCOUNT % "a", "y.yaml")))
-    assert [each.code for each in joined.problems] == ["HBK0109"]
+    (problem,) = joined.problems
+    assert (problem.code, problem.place) == ("HBK0109", "y.yaml:1:1")
+    assert "x.yaml:1" in problem.message
     assert len(joined.objects) == 1
 
 

@@ -29,6 +29,11 @@ def config_map(name: str, namespace: str = "", value: str = "1") -> str:
     return f'{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}{place}}}, data: {{x: "{value}"}}}}\n'
 
 
+def place(body: Any) -> str:
+    (told,) = body["problems"]
+    return f"{told['file']}:{told['line']}:{told['column']}"
+
+
 def results(body: Any) -> list[str]:
     return [f"{each['kind']}/{each['name']} {each['result']}" for each in body["applied"]]
 
@@ -59,8 +64,13 @@ async def test_every_error_is_told_at_once(api: Api) -> None:
 
 async def test_a_namespace_must_exist(api: Api) -> None:
     status, body = await api.apply(config_map("a", "shop"))
-    assert (status, codes(body), body["problems"][0]["file"]) == (422, ["HBK0504"], "0.yaml")
+    assert (status, codes(body), place(body)) == (422, ["HBK0504"], "0.yaml:1:66")
     assert "shop" in body["problems"][0]["message"]
+
+
+async def test_what_does_not_fit_the_mesh_is_told_with_line_and_column(api: Api) -> None:
+    _, body = await api.apply(config_map("a"), "---\n" + SERVICE)
+    assert (codes(body), place(body)) == (["HBK0601"], "1.yaml:6:8")
 
 
 async def test_a_namespace_may_come_last_in_the_same_files(api: Api) -> None:
