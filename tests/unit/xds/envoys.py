@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter, deque
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.base_pb2 import Metadata
+from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 from envoy.service.discovery.v3.discovery_pb2 import Resource as EncodedResource
+from google.protobuf.struct_pb2 import Struct
 from google.rpc.status_pb2 import Status
 
 from hauberk.xds.layers import ResourceSet
@@ -26,11 +29,13 @@ def cluster(name: str, version: str = "1") -> Resource:
 
 
 def endpoints(name: str, version: str = "1") -> Resource:
-    return Resource.of(ClusterLoadAssignment(cluster_name=name, named_endpoints={version: {}}), name)
+    return Resource.of(ClusterLoadAssignment(cluster_name=name, named_endpoints={version: Endpoint()}), name)
 
 
 def listener(name: str, *routes: str, version: str = "1") -> Resource:
-    return Resource.of(Listener(name=name, stat_prefix=version, metadata={"filter_metadata": {route: {} for route in routes}}), name)
+    return Resource.of(
+        Listener(name=name, stat_prefix=version, metadata=Metadata(filter_metadata={route: Struct() for route in routes})), name
+    )
 
 
 def routes(name: str, *clusters: str, version: str = "1") -> Resource:

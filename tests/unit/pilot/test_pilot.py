@@ -1,0 +1,224 @@
+"""Pilot with simulated proxies on real streams, in one process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc.aio
+import pytest
+from tests.unit.pilot.worlds import Objects, Proxy, Translator, namespace_object, pod, policy, service
+from tests.unit.xds.envoys import listener
+
+from hauberk.pilot.pilot import Pilot
+from hauberk.pilot.status import PushResult
+
+PATIENCE = 10
+
+
+class World:
+    """A running pilot."""
+
+    def __init__(self, directory: Path, objects: Objects) -> None:
+        self.address = f"unix:{directory}/xds.sock"
+        self.objects = objects
+        self.translator = Translator()
+        self.pilot = Pilot(objects, self.translator)
+
+    async def wait(self, revision: int | None = None, timeout: float = PATIENCE) -> PushResult:
+        return await self.pilot.wait(self.objects.revision if revision is None else revision, timeout)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110  pilot has no event for a proxy that comes or goes
+            await asyncio.sleep(0)
+
+    async def synced(self, count: int) -> None:
+        await self.until(lambda: [status.synced for status in self.pilot.status()] == [True] * count)
+
+    async def connected(self, count: int) -> None:
+        await self.until(lambda: sum(status.connected for status in self.pilot.status()) == count)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["World"]:
+        task = asyncio.create_task(self.pilot.run(self.address))
+        try:
+            async with asyncio.timeout(30):
+                yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    objects = Objects(service("web"), service("api"), pod("web-1"), pod("api-1", address="10.0.0.2", app="api"))
+    async with World(tmp_path, objects).running() as running:
+        yield running
+
+
+async def test_a_proxy_gets_its_configuration(world: World) -> None:
+    async with Proxy("web-1", "shop").connected(world.address) as proxy, Proxy("api-1", "shop").connected(world.address):
+        await world.synced(2)
+        assert set(proxy.told) == {"web", "api", "80", "inbound"}
+
+
+async def test_a_change_is_waited_for_until_those_it_concerns_have_it(world: World) -> None:
+    async with Proxy("web-1", "shop").connected(world.address) as web, Proxy("api-1", "shop").connected(world.address):
+        await world.synced(2)
+        world.objects.put(policy("deny-all"))
+        result = await world.wait()
+        assert (result.affected, result.acknowledged, result.pending) == (1, 1, ())
+        assert web.inbound_version() == listener("inbound", version="deny-all").version
+
+
+async def test_a_proxy_that_does_not_answer_is_named(world: World) -> None:
+    async with Proxy("web-1", "shop").connected(world.address) as web, Proxy("api-1", "shop").connected(world.address):
+        await world.synced(2)
+        web.hold_back()
+        world.objects.put(policy("deny-all"))
+        result = await world.wait(timeout=0.3)
+        assert (result.affected, result.acknowledged, result.pending) == (1, 0, ("shop/web-1",))
+        web.go_on()
+        assert (await world.wait()).complete
+
+
+async def test_a_change_that_concerns_nobody_is_acknowledged_at_once(world: World) -> None:
+    async with Proxy("web-1", "shop").connected(world.address), Proxy("api-1", "shop").connected(world.address):
+        await world.synced(2)
+        world.objects.put(namespace_object("other"), policy("elsewhere", namespace="other"))
+        assert await world.wait() == PushResult(affected=0, acknowledged=0)
+
+
+async def test_an_endpoint_change_reaches_all_and_is_endpoints_only(world: World) -> None:
+    async with Proxy("web-1", "shop").connected(world.address) as web, Proxy("api-1", "shop").connected(world.address) as api:
+        await world.synced(2)
+        web.told.clear()
+        world.objects.put(pod("web-2", address="10.0.0.9", ready=True))
+        result = await world.pilot.wait(world.objects.revision, 0.3)
+        # The new pod's own proxy is not connected yet, and the change concerns it.
+        assert result.pending == ("shop/web-2",)
+        assert web.told == ["web"]
+        assert api.told[-1] == "web"
+
+
+async def test_a_status_that_changes_nothing_is_not_pushed(world: World) -> None:
+    async with Proxy("web-1", "shop").connected(world.address) as web, Proxy("api-1", "shop").connected(world.address):
+        await world.synced(2)
+        web.told.clear()
+        world.objects.put(pod("web-1"))
+        assert await world.wait() == PushResult(affected=0, acknowledged=0)
+        assert web.told == []
+
+
+async def test_a_refusal_is_an_answer_and_leads_to_a_problem(world: World) -> None:
+    async with Proxy("web-1", "shop").connected(world.address), Proxy("api-1", "shop").connected(world.address):
+        await world.synced(2)
+        world.objects.put(policy("bad"))
+        result = await world.wait()
+        assert result.complete
+        assert [rejection.name for _, rejection in result.rejected] == ["inbound"]
+        assert [each.code for each in world.pilot.problems] == ["HBK0603"]
+        (web,) = (status for status in world.pilot.status() if status.pod.name == "web-1")
+        assert web.synced
+        assert web.to_json()["rejected"][0]["resource"] == "Listener/inbound"
+
+
+async def test_what_was_refused_is_not_told_again_to_a_proxy_that_comes_back(world: World) -> None:
+    proxy = Proxy("web-1", "shop")
+    async with Proxy("api-1", "shop").connected(world.address):
+        async with proxy.connected(world.address):
+            await world.synced(2)
+            world.objects.put(policy("bad"))
+            await world.wait()
+        await world.connected(1)
+        proxy.told.clear()
+        async with proxy.connected(world.address):
+            await world.synced(2)
+            assert proxy.told == []
+            assert [each.code for each in world.pilot.problems] == ["HBK0603"]
+
+
+async def test_after_a_restart_of_the_control_plane_nothing_is_told_again(tmp_path: Path) -> None:
+    objects = Objects(service("web"), pod("web-1"))
+    proxy = Proxy("web-1", "shop")
+    async with World(tmp_path, objects).running() as first, proxy.connected(first.address):
+        await first.synced(1)
+    proxy.told.clear()
+    async with World(tmp_path, objects).running() as second, proxy.connected(second.address):
+        await second.synced(1)
+        assert proxy.told == []
+
+
+async def test_a_proxy_that_is_just_away_is_waited_for(world: World) -> None:
+    proxy = Proxy("web-1", "shop")
+    async with Proxy("api-1", "shop").connected(world.address):
+        async with proxy.connected(world.address):
+            await world.synced(2)
+        await world.connected(1)
+        world.objects.put(policy("deny-all"))
+        assert (await world.wait(timeout=0.3)).pending == ("shop/web-1",)
+        async with proxy.connected(world.address):
+            assert (await world.wait()).complete
+            assert proxy.inbound_version() == listener("inbound", version="deny-all").version
+
+
+async def test_a_pod_that_is_deleted_is_not_waited_for(world: World) -> None:
+    async with Proxy("api-1", "shop").connected(world.address):
+        changed = world.objects.put(policy("deny-all"))
+        assert "shop/web-1" in (await world.wait(timeout=0.3)).pending
+        world.objects.remove(pod("web-1").key)
+        await world.wait()
+        assert (await world.wait(changed)).complete
+
+
+async def test_a_pod_that_cannot_be_translated_does_not_stop_the_others(world: World) -> None:
+    async with Proxy("web-1", "shop").connected(world.address) as web, Proxy("api-1", "shop").connected(world.address) as api:
+        await world.synced(2)
+        world.translator.stumbles_over.add("web-1")
+        world.objects.put(policy("deny-web"), policy("deny-api", app="api"))
+        await world.wait()
+        assert api.inbound_version() == listener("inbound", version="deny-api").version
+        assert web.inbound_version() == listener("inbound", version="none").version
+        (stumbled,) = world.pilot.problems
+        assert (stumbled.code, stumbled.object) == ("HBK0607", "Pod/shop/web-1")
+
+
+async def test_a_translation_that_works_again_is_pushed_and_the_problem_gone(world: World) -> None:
+    async with Proxy("web-1", "shop").connected(world.address) as web, Proxy("api-1", "shop").connected(world.address):
+        await world.synced(2)
+        world.translator.stumbles_over.add("web-1")
+        world.objects.put(policy("deny-web"))
+        await world.wait()
+        world.translator.stumbles_over.clear()
+        world.objects.put(policy("deny-web-2"))
+        await world.wait()
+        assert web.inbound_version() == listener("inbound", version="deny-web-deny-web-2").version
+        assert world.pilot.problems == ()
+
+
+async def test_a_pod_nobody_knows_is_refused(world: World) -> None:
+    proxy = Proxy("stranger", "shop")
+    proxy.envoy.connect()
+    with pytest.raises(grpc.aio.AioRpcError, match=r"no pod .*stranger"):
+        await proxy.run(world.address)
+
+
+async def test_many_changes_at_once_are_one_push(world: World) -> None:
+    async with Proxy("web-1", "shop").connected(world.address), Proxy("api-1", "shop").connected(world.address):
+        await world.synced(2)
+        before = world.pilot.counters.snapshots
+        for number in range(20):
+            world.objects.put(policy(f"p{number}"))
+        await world.wait()
+        assert world.pilot.counters.snapshots == before + 1
+
+
+async def test_the_newest_stream_of_a_pod_counts(world: World) -> None:
+    first, second = Proxy("web-1", "shop"), Proxy("web-1", "shop")
+    async with Proxy("api-1", "shop").connected(world.address), second.connected(world.address):
+        await world.synced(2)
+        async with first.connected(world.address):
+            await world.until(lambda: world.pilot.counters.connections == 3)
+            await world.synced(2)
+        world.objects.put(policy("deny-all", app="api"))
+        assert (await world.wait()).acknowledged == 1
