@@ -15,18 +15,19 @@ from hauberk.testing.namespace import MeshNamespace
 
 NAMESPACE = "harbour"
 ALICE = f"cluster.local/ns/{NAMESPACE}/sa/alice"
-# Declared TCP, one whose server speaks first, and one that nothing declares.
-PORTS = {9000: "tcp", 9001: "greet", 9002: "tcp", 9003: "tcp"}
+# Declared as TCP, declared and spoken to the client first, and one whose protocol is found out.
+PORTS = {9000: "tcp", 9001: "greet", 9002: "tcp"}
+UNNAMED = 9003  # no service has it: it is reached by the pod's address only, and that means without mutual TLS
 
 
 @pytest.fixture(scope="module")
 def quay(shared_mesh: Mesh) -> Iterator[MeshNamespace]:
-    """A server of bytes and two callers; port 9003 is one that no service names."""
+    """A server of bytes and two callers."""
     mesh = shared_mesh.namespace(NAMESPACE)
     objects.apply(
         mesh,
         *(objects.account(name) for name in ("alice", "bob")),
-        objects.pod("db", server_command(*(f"{kind}@[::]:{number}" for number, kind in PORTS.items()))),
+        objects.pod("db", server_command(*(f"{kind}@[::]:{number}" for number, kind in PORTS.items()), f"tcp@[::]:{UNNAMED}")),
         objects.service("db", port(9000, "tcp"), port(9001, "tcp-mail"), port(9002, "port")),
         *(objects.idle(name, account=name) for name in ("alice", "bob")),
         objects.idle("outside", meshed=False),
@@ -48,15 +49,14 @@ def pier(quay: MeshNamespace) -> Iterator[MeshNamespace]:
 
 def served(mesh: MeshNamespace, caller: str, number: int) -> bool:
     """Whether the program's answer reaches `caller`."""
-    by_name = caller != "outside" and number != 9003
-    host = "db" if by_name else mesh.get("pods", "db")["status"]["podIP"]
-    return bool(ask(mesh, caller, PORTS[number], host, number, timeout=5).get("said") == ["HELLO"])
+    host = mesh.get("pods", "db")["status"]["podIP"] if caller == "outside" else "db"
+    return bool(ask(mesh, caller, PORTS.get(number, "tcp"), host, number, timeout=5).get("said") == ["HELLO"])
 
 
-def admitted(mesh: MeshNamespace, caller: str) -> list[int]:
+def admitted(mesh: MeshNamespace, caller: str, *numbers: int) -> list[int]:
     """The ports on which `caller` is served; on the others the program saw no connection."""
     before = mesh.log("db").splitlines()
-    found = [number for number in PORTS if served(mesh, caller, number)]
+    found = [number for number in numbers or PORTS if served(mesh, caller, number)]
     seen = mesh.log("db").splitlines()[len(before) :]
     assert sorted({int(line.split()[1]) for line in seen}) == found
     return found
@@ -77,9 +77,7 @@ def test_a_denial_cuts_off_who_is_denied(pier: MeshNamespace) -> None:
 
 
 def test_a_rule_may_be_about_ports(pier: MeshNamespace) -> None:
-    objects.apply(
-        pier, authorization_policy("ports", "DENY", rule(source={"principals": [ALICE]}, to={"ports": ["9000", "9003"]}), app="db")
-    )
+    objects.apply(pier, authorization_policy("ports", "DENY", rule(source={"principals": [ALICE]}, to={"ports": ["9000"]}), app="db"))
     assert admitted(pier, "alice") == [9001, 9002]
 
 
@@ -90,22 +88,28 @@ def test_a_permission_that_is_about_requests_permits_no_connection(pier: MeshNam
 
 def test_a_denial_that_is_about_requests_denies_every_connection_to_its_ports(pier: MeshNamespace) -> None:
     objects.apply(pier, authorization_policy("http", "DENY", rule(to={"methods": ["GET"], "ports": ["9000"]}), app="db"))
-    assert admitted(pier, "alice") == [9001, 9002, 9003]
+    assert admitted(pier, "alice") == [9001, 9002]
 
 
 def test_a_caller_without_identity_has_no_principal(pier: MeshNamespace) -> None:
     objects.apply(pier, peer_authentication("PERMISSIVE"))
-    assert admitted(pier, "outside") == [*PORTS]
+    assert admitted(pier, "outside", *PORTS, UNNAMED) == [*PORTS, UNNAMED]
     objects.apply(pier, authorization_policy("known", "ALLOW", rule(source={"principals": ["*"]}), app="db"))
-    assert [admitted(pier, caller) for caller in ("alice", "outside")] == [[*PORTS], []]
+    assert [admitted(pier, caller, *PORTS) for caller in ("alice", "outside")] == [[*PORTS], []]
+    assert admitted(pier, "outside", UNNAMED) == []
+
+
+def test_a_rule_about_a_port_holds_on_a_port_that_no_service_names(pier: MeshNamespace) -> None:
+    objects.apply(pier, peer_authentication("PERMISSIVE"), authorization_policy("none", "DENY", rule(to={"ports": [str(UNNAMED)]})))
+    assert admitted(pier, "outside", 9000, UNNAMED) == [9000]
 
 
 def test_a_denied_connection_is_recorded_with_its_policy_on_the_side_that_denied(pier: MeshNamespace) -> None:
-    objects.apply(pier, authorization_policy("not-alice", "DENY", rule(source={"principals": [ALICE]}), app="db"))
+    objects.apply(pier, authorization_policy("recorded", "DENY", rule(source={"principals": [ALICE]}), app="db"))
     assert not served(pier, "alice", 9000)
-    record = pier.records(at_least=1, to="db", denied=True)[-1]
+    (record,) = pier.records(at_least=1, to="db", denied=True, where=lambda each: each["decision"]["policy"] == f"{NAMESPACE}/recorded")
     assert record["reporter"] == "destination"
-    assert record["decision"] == {"verdict": "deny", "policy": f"{NAMESPACE}/not-alice", "rule": "0", "dryRun": None}
+    assert record["decision"] == {"verdict": "deny", "policy": f"{NAMESPACE}/recorded", "rule": "0", "dryRun": None}
     assert record["source"]["identity"] == f"spiffe://{ALICE}"
     assert (record["protocol"], record["destination"]["port"]) == ("TCP", 9000)
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -132,22 +132,30 @@ class MeshNamespace:
         return read_response(to, self.exec(source, *command))
 
     def records(
-        self, *, at_least: int = 0, timeout: float = _PATIENCE, source: str = "", to: str = "", denied: bool = False, request_id: str = ""
+        self,
+        *,
+        at_least: int = 0,
+        timeout: float = _PATIENCE,
+        source: str = "",
+        to: str = "",
+        denied: bool = False,
+        request_id: str = "",
+        where: Callable[[Document], bool] | None = None,
     ) -> list[Document]:
-        """Access records of this namespace's pods, newest last; waits until there are `at_least` so many."""
+        """Access records of this namespace's pods (those `where` it holds), newest last; waits until there are `at_least` so many."""
         asked = {"from": source, "to": to, "requestId": request_id, "denied": "true" if denied else "", "limit": "1000"}
         query = urlencode({name: value for name, value in asked.items() if value})
         followed = UnixHttp(self.mesh.places.agent_socket).stream_lines(f"/v1/access?follow=true&{query}", timeout=timeout)
         found: list[Document] = []
         for line in followed if at_least else ():
             record = json.loads(line)
-            if self._concerns(record):
+            if self._concerns(record) and (where is None or where(record)):
                 found.append(record)
             if len(found) >= at_least:
                 return found
         text = self.mesh.agent("GET", f"/v1/access?{query}")
         lines = text.splitlines() if isinstance(text, str) else []
-        return [record for record in map(json.loads, lines) if self._concerns(record)]
+        return [each for each in map(json.loads, lines) if self._concerns(each) and (where is None or where(each))]
 
     def log_line(self, target: str, text: str, *, timeout: float = _PATIENCE) -> str:
         """The first line that holds `text` in the log of `target`'s program, as soon as it is written."""

@@ -136,8 +136,9 @@ class _Chains:
         yield self._mutual_tcp("mtls", FilterChainMatch(transport_protocol="tls", application_protocols=(ALPN_TCP,)))
         yield from self._other_tls()
         if not self._guarded.strict:
+            # Both say what they are carried by: Envoy keeps to the most specific of these and does not come back for another chain.
             yield self._plain_http(FilterChainMatch(transport_protocol="raw_buffer", application_protocols=PLAIN_HTTP))
-            yield self._plain_tcp("plain", FilterChainMatch())
+            yield self._plain_tcp("plain", FilterChainMatch(transport_protocol="raw_buffer"))
 
     def _other_tls(self) -> Iterator[FilterChain]:
         """TLS without the mesh's words: mutual where that is demanded, otherwise the program's own affair."""
