@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from hauberk.api.kinds import KINDS
 from hauberk.cli import kinds
 from hauberk.cli.failure import Failure
 
@@ -22,7 +23,7 @@ def kind_or_name(context: click.Context, _parameter: click.Parameter, incomplete
     given = context.params.get("kind_names") or context.params.get("kind")
     words = [given] if isinstance(given, str) else list(given or ())
     if not words:
-        return [each.plural for each in kinds.KINDS if each.plural.startswith(incomplete)]
+        return [each.plural for each in KINDS if each.plural.startswith(incomplete)]
     try:
         kind = kinds.kind_named(words[0])
     except Failure:

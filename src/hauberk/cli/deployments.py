@@ -20,7 +20,7 @@ RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # kubectl's own annotation, 
 def deployment_name(text: str) -> str:
     """The name in `deploy/NAME` or `NAME`; wrong usage for any other kind."""
     kind, slash, name = text.rpartition("/")
-    if slash and kinds.kind_named(kind).kind != "Deployment":
+    if slash and kinds.kind_named(kind).name != "Deployment":
         raise Failure(f"{text} is not a deployment", "only deployments have replicas", "name deploy/NAME", Exit.USAGE)
     return name
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from hauberk.api.kinds import Kind
 from hauberk.cli import completion_names, connection, kinds, output, views
 from hauberk.cli.connection import Document, Mesh
 from hauberk.cli.failure import Exit, Failure
-from hauberk.cli.kinds import KindName
 from hauberk.cli.options import all_namespaces_option, namespace_option, selector_option
 from hauberk.cli.output import Format, output_option
 from hauberk.cli.verbs import verb
@@ -53,7 +53,7 @@ def get(
     _show(found, form, single=len(names) == 1, namespaces=all_namespaces, where=where)
 
 
-def _fetch(mesh: Mesh, kind: KindName, names: tuple[str, ...], namespace: str | None, selector: str | None) -> list[Document]:
+def _fetch(mesh: Mesh, kind: Kind, names: tuple[str, ...], namespace: str | None, selector: str | None) -> list[Document]:
     scope = namespace if kind.namespaced else None
     if names:
         return [mesh.api("GET", connection.object_path(kind.plural, scope, name)) for name in names]
@@ -62,21 +62,21 @@ def _fetch(mesh: Mesh, kind: KindName, names: tuple[str, ...], namespace: str | 
     return sorted(items, key=lambda item: (str(views.get(item, "metadata", "namespace", default="")), item["metadata"]["name"]))
 
 
-def _show(found: list[tuple[KindName, list[Document]]], form: Format, *, single: bool, namespaces: bool, where: str | None) -> None:
+def _show(found: list[tuple[Kind, list[Document]]], form: Format, *, single: bool, namespaces: bool, where: str | None) -> None:
     documents = [document for _, listed in found for document in listed]
     if form.is_table:
         _show_tables(found, form, namespaces=namespaces, where=where)
     elif form.name == "name":
         for kind, listed in found:
             for document in listed:
-                click.echo(f"{kind.kind.lower()}/{document['metadata']['name']}")
+                click.echo(f"{kind.name.lower()}/{document['metadata']['name']}")
     elif single:
         output.show_document(documents[0], form)
     else:
         output.show_document({"apiVersion": "v1", "kind": "List", "items": documents}, form)
 
 
-def _show_tables(found: list[tuple[KindName, list[Document]]], form: Format, *, namespaces: bool, where: str | None) -> None:
+def _show_tables(found: list[tuple[Kind, list[Document]]], form: Format, *, namespaces: bool, where: str | None) -> None:
     shown = [(kind, listed) for kind, listed in found if listed]
     if not shown:
         names = ", ".join(kind.plural for kind, _ in found)
@@ -85,16 +85,16 @@ def _show_tables(found: list[tuple[KindName, list[Document]]], form: Format, *, 
     for position, (kind, listed) in enumerate(shown):
         if position:
             click.echo()
-        chosen = views.columns_of(kind.kind, wide=form.wide, namespaces=namespaces and kind.namespaced)
+        chosen = views.columns_of(kind.name, wide=form.wide, namespaces=namespaces and kind.namespaced)
         rows = views.rows(chosen, listed)
         if len(found) > 1:
-            rows = [[f"{kind.kind.lower()}/{document['metadata']['name']}" if column is views.NAME else cell
+            rows = [[f"{kind.name.lower()}/{document['metadata']['name']}" if column is views.NAME else cell
                      for column, cell in zip(chosen, row, strict=True)] for document, row in zip(listed, rows, strict=True)]  # fmt: skip
         output.show_rows([column.title for column in chosen], rows)
 
 
-def _watch(mesh: Mesh, kind: KindName, names: tuple[str, ...], query: dict[str, str | None], form: Format) -> None:
-    columns = views.columns_of(kind.kind, wide=form.wide, namespaces=query["namespace"] is None and kind.namespaced)
+def _watch(mesh: Mesh, kind: Kind, names: tuple[str, ...], query: dict[str, str | None], form: Format) -> None:
+    columns = views.columns_of(kind.name, wide=form.wide, namespaces=query["namespace"] is None and kind.namespaced)
     # Rows come one by one: widths grow with what was seen, so that a column seldom moves.
     widths = [max(len(column.title), 9) for column in columns]
     if form.is_table:
@@ -107,7 +107,7 @@ def _watch(mesh: Mesh, kind: KindName, names: tuple[str, ...], query: dict[str, 
         if form.name == "json":
             click.echo(json.dumps(event, ensure_ascii=False))
         elif form.name == "name":
-            click.echo(f"{kind.kind.lower()}/{name}")
+            click.echo(f"{kind.name.lower()}/{name}")
         else:
             row = [cell if isinstance(cell, str) else cell.text for cell in views.rows(columns, [document])[0]]
             if event["type"] == "DELETED":

@@ -27,7 +27,7 @@ def parse_target(text: str, namespace: str) -> Target:
     kind: str | None = None
     if "/" in text:
         kind_name, _, text = text.partition("/")
-        kind = kinds.kind_named(kind_name).kind
+        kind = kinds.kind_named(kind_name).name
         if kind not in ("Pod", "Deployment", "Service"):
             raise Failure(f"a {kind} has no pods", "", "name a pod, deploy/NAME or svc/NAME", Exit.USAGE)
     name, _, inside = text.partition(".")
