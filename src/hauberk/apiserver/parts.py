@@ -9,7 +9,7 @@ Json = dict[str, Any]
 
 
 class PushResult(Protocol):
-    """What became of a revision: how many proxies it concerned, how many acknowledged it, who has not yet."""
+    """What became of a revision: how many proxies it concerned, how many acknowledged it, who has not answered yet, what was refused."""
 
     @property
     def affected(self) -> int: ...
@@ -19,6 +19,9 @@ class PushResult(Protocol):
 
     @property
     def pending(self) -> tuple[str, ...]: ...
+
+    @property
+    def problems(self) -> tuple[Problem, ...]: ...
 
 
 class Pilot(Protocol):
@@ -33,7 +36,7 @@ class Pilot(Protocol):
         """What could not be translated, and what proxies refused."""
 
     async def wait(self, revision: int, timeout: float) -> PushResult:
-        """Returns when every proxy that `revision` concerns has acknowledged it, or when `timeout` seconds are over."""
+        """Returns when every proxy that `revision` concerns has acknowledged or refused it, or when `timeout` seconds are over."""
 
     def proxies(self) -> Sequence[Json]:
         """The proxies as `status -o json` shows them."""

@@ -1,12 +1,14 @@
 """Apply and delete as requests: parse, decide, and wait for the proxies."""
 
 import asyncio
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from hauberk.api.metadata import ObjectKey
 from hauberk.api.problem import Problem, problem
 from hauberk.apiserver.apply import ApplyRequest, decide_apply, parse_files
 from hauberk.apiserver.body import read_request
@@ -88,12 +90,20 @@ class Arrived:
 
 
 async def arrival(found: Parts, result: dict[str, Any], revision: int, wait: float | None, began: float) -> Response:
-    """The answer: at once, or when every proxy concerned has acknowledged `revision`; 504 if some have not in time."""
+    """The answer: at once, or when every proxy concerned has answered to `revision`; 502 if some refused, 504 if some were late."""
     if wait is None or found.pilot is None:
         return outcome(result, Arrived(seconds=elapsed(found, began)))
     pushed = await found.pilot.wait(revision, wait)
     arrived = Arrived(affected=pushed.affected, acknowledged=pushed.acknowledged, seconds=elapsed(found, began))
-    return outcome(result, arrived, late_problem(pushed.pending, wait) if pushed.pending else None)
+    refused = dict.fromkeys((*pushed.problems, *standing(found.pilot.problems, result.get("applied", []))))
+    late = late_problem(pushed.pending, wait) if pushed.pending else None
+    return outcome(result, arrived, late, tuple(refused))
+
+
+def standing(problems: Iterable[Problem], applied: Iterable[Mapping[str, str]]) -> Iterator[Problem]:
+    """What stands between these objects and the proxies, since this change or longer: who applies them again is told again."""
+    keys = {str(ObjectKey(each["kind"], each["namespace"], each["name"])) for each in applied}
+    return (each for each in problems if not keys.isdisjoint(each.object.split(", ")))
 
 
 def late_problem(pending: tuple[str, ...], wait: float) -> Problem:
@@ -102,10 +112,11 @@ def late_problem(pending: tuple[str, ...], wait: float) -> Problem:
     return problem("HBK0604", f"after {wait:g} s the change was not acknowledged by {named}")
 
 
-def outcome(result: dict[str, Any], arrived: Arrived, late: Problem | None = None) -> Response:
-    """200, or 504 when the change is stored but not everywhere in time."""
-    problems = result["problems"] if late is None else [*result["problems"], late.to_json()]
-    return JSONResponse({**result, "problems": problems, **asdict(arrived)}, status_code=200 if late is None else 504)
+def outcome(result: dict[str, Any], arrived: Arrived, late: Problem | None = None, refused: tuple[Problem, ...] = ()) -> Response:
+    """200; 502 when the change is stored and proxies refused it, 504 when it is stored but not everywhere in time."""
+    told = [each.to_json() for each in (*refused, *((late,) if late else ()))]
+    status = 502 if refused else 504 if late else 200
+    return JSONResponse({**result, "problems": [*result["problems"], *told], **asdict(arrived)}, status_code=status)
 
 
 def elapsed(found: Parts, began: float) -> float:

@@ -14,6 +14,7 @@ from hauberk.cli.options import files_option, namespace_option, read_files, wait
 from hauberk.cli.output import Format, output_option
 from hauberk.cli.verbs import verb
 
+_STORED = (502, 504)  # the change is stored; proxies refused it, or have not answered in time
 _MARGIN = 30.0  # seconds an answer may take beyond the waiting that was asked for
 
 
@@ -40,7 +41,7 @@ def apply_texts(files: list[dict[str, str]], namespace: str, *, wait: float | No
     """Status and answer of applying these texts; Failure only if the mesh did not answer in its own words."""
     body = {"files": files, "namespace": namespace, "dryRun": dry_run, "wait": wait}
     status, answer = connection.mesh().api_answer("POST", "/v1/apply", body, timeout=_MARGIN + (wait or 0.0))
-    if not isinstance(answer, dict) or (status >= 400 and status not in (409, 422, 504)):
+    if not isinstance(answer, dict) or (status >= 400 and status not in (409, 422, *_STORED)):
         raise connection.refused(status, answer)
     return status, answer
 
@@ -51,7 +52,7 @@ def report_applied(status: int, answer: Document, form: Format, *, dry_run: bool
         output.show_document(answer, form)
     else:
         tell_problems(connection.problems_of(answer))
-        for each in answer.get("applied", []) if status < 400 or status == 504 else []:
+        for each in answer.get("applied", []) if status < 400 or status in _STORED else []:
             name = f"{each['kind'].lower()}/{each['name']}"
             click.echo(name if form.name == "name" else f"{name} {each['result']}{' (dry run)' if dry_run else ''}")
     return _outcome(status, answer, "nothing was changed: correct the errors above", waited)
@@ -61,6 +62,9 @@ def _outcome(status: int, answer: Document, nothing: str, waited: float | None) 
     if status == 504:
         _tell_pending(answer, waited)
         return Exit.TIMED_OUT
+    if status == 502:
+        talk("it is stored, but refused by proxies, which keep what they had: correct or undo the change")
+        return Exit.FAILED
     if status >= 400:
         talk(nothing)
         return Exit.FAILED
@@ -139,7 +143,7 @@ def _delete_requests(kind_names: str | None, names: tuple[str, ...], files: tupl
     if not kind_names or not names:
         raise click.UsageError("what to delete? KIND NAME…, or -f FILE")
     return [
-        {"kind": kind.kind, "names": list(names), "namespace": namespace if kind.namespaced else None}
+        {"kind": kind.name, "names": list(names), "namespace": namespace if kind.namespaced else None}
         for kind in kinds.kinds_named(kind_names)
     ]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hauberk.api.metadata import ObjectKey
+from hauberk.xds.update import Rejection
 
 # Pushes whose proxies are remembered one by one. Someone waits for one of the latest; older ones are merged.
 REMEMBERED: Final = 64
@@ -18,6 +19,7 @@ class Push:
 
     revision: int
     affected: frozenset[ObjectKey]
+    refused_before: frozenset[tuple[ObjectKey, Rejection]] = frozenset()
     pending: set[ObjectKey] = field(default_factory=set)
 
     @property
@@ -36,10 +38,12 @@ class Ledger:
         """The revision of the latest push."""
         return self._pushes[-1].revision if self._pushes else -1
 
-    def pushed(self, revision: int, affected: Iterable[ObjectKey]) -> Push:
-        """Record a push."""
+    def pushed(
+        self, revision: int, affected: Iterable[ObjectKey], refused_before: frozenset[tuple[ObjectKey, Rejection]] = frozenset()
+    ) -> Push:
+        """Record a push; what proxies refused before it is not its fault."""
         concerned = frozenset(affected)
-        push = Push(revision, concerned, set(concerned))
+        push = Push(revision, concerned, refused_before, set(concerned))
         self._pushes.append(push)
         if len(self._pushes) > REMEMBERED:
             oldest = self._pushes.pop(0)

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
 from hauberk.api.metadata import ApiObject, ObjectKey
-from hauberk.api.problem import Problem, problem
+from hauberk.api.problem import Problem
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import logger
 from hauberk.mesh.settings import MeshSettings
@@ -19,7 +19,7 @@ from hauberk.pilot.absence import Absence, Parts
 from hauberk.pilot.connection import Connection
 from hauberk.pilot.ledger import Ledger, Push
 from hauberk.pilot.memory import settle
-from hauberk.pilot.status import Counters, ProxyStatus, PushResult
+from hauberk.pilot.status import Counters, ProxyStatus, PushResult, Refusal, refusal_problems
 from hauberk.pilot.translation import Translation, Translator
 from hauberk.pilot.waiting import Turnstile
 from hauberk.sources.change import Event, Listing
@@ -88,8 +88,7 @@ class Pilot:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What could not be translated, and what proxies refused."""
-        refused = (_refusal(pod, r) for pod, each in self._connections.items() for r in each.session.rejections)
-        return (*self._translation.problems, *refused)
+        return (*self._translation.problems, *refusal_problems(sorted(self._refusals(), key=by_pod)))
 
     async def run(self, *addresses: str) -> None:
         """Watch the objects and serve delta ADS on `addresses` (`unix:/path`, `host:port`), until cancelled."""
@@ -122,10 +121,14 @@ class Pilot:
     def _result(self, push: Push | None) -> PushResult:
         if push is None:
             return PushResult(affected=0, acknowledged=0)
-        connected = ((pod, self._connections[pod]) for pod in sorted(push.affected) if pod in self._connections)
-        rejected = tuple((pod, rejection) for pod, connection in connected for rejection in connection.session.rejections)
-        affected, pending = len(push.affected), len(push.pending)
-        return PushResult(affected=affected, acknowledged=affected - pending, pending=_names(push.pending), rejected=rejected)
+        found = (each for each in self._refusals() - push.refused_before if each[0] in push.affected)
+        rejected = sorted(found, key=by_pod)
+        unsettled = push.pending | {pod for pod, _ in rejected}
+        affected = len(push.affected)
+        return PushResult(affected=affected, acknowledged=affected - len(unsettled), pending=_names(push.pending), rejected=tuple(rejected))
+
+    def _refusals(self) -> frozenset[Refusal]:
+        return frozenset((pod, each) for pod, connection in self._connections.items() for each in connection.session.rejections)
 
     # --- objects
 
@@ -159,12 +162,13 @@ class Pilot:
 
     def _push(self, snapshot: MeshSnapshot, revision: int) -> Push:
         self._translation.renew(snapshot)
+        refused_before = self._refusals()
         concerned = [pod for pod, connection in self._connections.items() if self._bring(connection, revision)]
         shared = {namespace: self._translation.shared(namespace) for namespace in {pod.namespace for pod in snapshot.inbound}}
         absent = {pod: (*shared[pod.namespace], snapshot.inbound[pod]) for pod in self._expected() if pod not in self._connections}
         left = self._absence.pods - absent.keys() - self._connections.keys()
         concerned += self._absence.renew(absent)
-        push = self._ledger.pushed(revision, concerned)
+        push = self._ledger.pushed(revision, concerned, refused_before)
         for pod in left:
             self._ledger.gone(pod)
         self._translation.keep(self._connections)
@@ -242,6 +246,11 @@ class Pilot:
             log.warning("a proxy refused a resource", pod=str(connection.pod), resource=rejection.name, reason=rejection.message)
 
 
+def by_pod(refusal: Refusal) -> tuple[ObjectKey, str, str]:
+    """An order that does not change from one look to the next."""
+    return refusal[0], refusal[1].type_url, refusal[1].name
+
+
 def _pod_of(node_id: str) -> ObjectKey | None:
     found = _NODE_ID.fullmatch(node_id)
     return ObjectKey("Pod", found["namespace"], found["name"]) if found else None
@@ -249,8 +258,3 @@ def _pod_of(node_id: str) -> ObjectKey | None:
 
 def _names(pods: Collection[ObjectKey]) -> tuple[str, ...]:
     return tuple(f"{pod.namespace}/{pod.name}" for pod in sorted(pods))
-
-
-def _refusal(pod: ObjectKey, rejection: Rejection) -> Problem:
-    what = f"the proxy of {pod.namespace}/{pod.name} refused {rejection.type_url.rpartition('.')[2]} {rejection.name or '(unnamed)'}"
-    return problem("HBK0603", f"{what}: {rejection.message}", object=", ".join(rejection.origins) or str(pod))

@@ -22,20 +22,22 @@ class Pushed:
     affected: int = 0
     acknowledged: int = 0
     pending: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass
 class FakePilot:
-    """Two proxies, which acknowledge whatever they are not told to be slow about."""
+    """Two proxies, which acknowledge whatever they are not told to be slow about, or to refuse."""
 
     slow: tuple[str, ...] = ()
+    refusals: tuple[Problem, ...] = ()
     ready: bool = True
     problems: tuple[Problem, ...] = ()
     waited: list[int] = field(default_factory=list)
 
     async def wait(self, revision: int, timeout: float) -> Pushed:
         self.waited.append(revision)
-        return Pushed(2, 2 - len(self.slow), self.slow)
+        return Pushed(2, 2 - len(self.slow) - len(self.refusals), self.slow, self.refusals)
 
     def proxies(self) -> list[dict[str, Any]]:
         return [{"pod": "web-1", "namespace": "default", "synced": not self.slow}]

@@ -4,6 +4,8 @@ from typing import Any
 import pytest
 from tests.unit.apiserver.serving import Api, FakePilot, codes, serving
 
+from hauberk.api.problem import problem
+
 DEPLOYMENT = """
 apiVersion: apps/v1
 kind: Deployment
@@ -183,3 +185,18 @@ async def test_the_trust_domain_is_fixed_once_certificates_exist(api: Api) -> No
     text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: istio, namespace: istio-system}, data: {mesh: 'trustDomain: other.org'}}"
     status, body = await api.apply(text)
     assert (status, codes(body), body["problems"][0]["path"]) == (422, ["HBK0503"], "data.mesh")
+
+
+async def test_a_proxy_that_refuses_is_told_and_has_not_acknowledged(tmp_path: Path) -> None:
+    refusal = problem("HBK0603", "the proxy of default/web-1 refused Listener virtualInbound: no", object="Service/default/web")
+    async with serving(tmp_path, pilot=FakePilot(refusals=(refusal,))) as api:
+        status, body = await api.apply(DEPLOYMENT, SERVICE, wait=5)
+    assert (status, codes(body), body["affected"], body["acknowledged"]) == (502, ["HBK0603"], 2, 1)
+    assert len(body["applied"]) == 2
+
+
+async def test_who_applies_again_what_is_refused_is_told_again_and_others_are_not(tmp_path: Path) -> None:
+    refusal = problem("HBK0603", "the proxy of default/web-1 refused Listener virtualInbound: no", object="Service/default/web")
+    async with serving(tmp_path, pilot=FakePilot(problems=(refusal,))) as api:
+        assert (await api.apply(DEPLOYMENT, SERVICE, wait=5))[0] == 502
+        assert (await api.apply(config_map("a"), wait=5))[0] == 200

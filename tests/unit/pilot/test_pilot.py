@@ -222,3 +222,14 @@ async def test_the_newest_stream_of_a_pod_counts(world: World) -> None:
             await world.synced(2)
         world.objects.put(policy("deny-all", app="api"))
         assert (await world.wait()).acknowledged == 1
+
+
+async def test_a_proxy_that_refuses_has_not_acknowledged_and_a_later_change_is_not_to_blame(world: World) -> None:
+    async with Proxy("web-1", "shop").connected(world.address), Proxy("api-1", "shop").connected(world.address):
+        await world.synced(2)
+        world.objects.put(policy("bad"))
+        result = await world.wait()
+        assert (result.affected - result.acknowledged, [each.code for each in result.problems]) == (1, ["HBK0603"])
+        world.objects.put(service("db"))
+        later = await world.wait()
+        assert (later.acknowledged, later.problems) == (later.affected, ())
