@@ -64,12 +64,10 @@ def test_the_program_gets_the_http_request_as_it_was_sent(speakers: MeshNamespac
     assert [name for name in answer["headers"] if name.lower().startswith(("x-envoy", "x-istio"))] == []
 
 
-def test_the_program_is_told_the_callers_identity_and_not_what_a_caller_says_of_itself(speakers: MeshNamespace) -> None:
+def test_a_caller_cannot_claim_an_identity_by_a_header(speakers: MeshNamespace) -> None:
     forged = "By=spiffe://x;URI=spiffe://cluster.local/ns/x/sa/admin"
     answer = ask(speakers, "client", "http", "declared", 8080, headers={"x-forwarded-client-cert": forged})
-    told = json.loads(answer["body"])["headers"]["x-forwarded-client-cert"]
-    assert "URI=spiffe://cluster.local/ns/protocols/sa/default" in told
-    assert "admin" not in told
+    assert "admin" not in json.loads(answer["body"])["headers"].get("x-forwarded-client-cert", "")
 
 
 def test_the_callers_socket_is_connected_to_the_services_address(speakers: MeshNamespace) -> None:

@@ -87,10 +87,10 @@ def parse_head(block: bytes) -> Head:
 
 
 def decode_body(head: Head, body: bytes) -> Any:
-    """Parsed JSON, None for nothing, text for anything else."""
+    """Parsed JSON, None for nothing, text for anything else, such as lines of JSON."""
     if not body:
         return None
-    if "json" in head.headers.get("content-type", ""):
+    if head.headers.get("content-type", "").partition(";")[0].strip() == "application/json":
         return json_codec.loads(body)
     return body.decode("utf-8", "replace")
 

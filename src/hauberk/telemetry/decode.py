@@ -5,6 +5,7 @@ Done in two steps: `decode_line` finds what a record is stored and counted by, f
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,8 @@ from hauberk.telemetry.record import AccessRecord, Decision, Party, Reporter, Tl
 from hauberk.telemetry.store import Entry
 
 _DENIED = "rbac_access_denied_matched_policy["
+# W3C Trace Context: version, trace, span, flags. What a caller made up otherwise is not passed off as a trace.
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-.*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -103,6 +106,7 @@ def build_record(line: bytes, source: Party, destination: Party) -> AccessRecord
 def _record(fields: dict[str, Any], source: Party, destination: Party) -> AccessRecord:
     seconds, _, fraction = fields["t"].partition(".")
     status = fields.get("s")
+    trace_id, span_id = _trace(fields)
     return AccessRecord(
         time=_EPOCH + timedelta(seconds=int(seconds), microseconds=int(fraction.ljust(6, "0"))),
         reporter=Reporter.SOURCE if fields["d"] == "o" else Reporter.DESTINATION,
@@ -120,11 +124,16 @@ def _record(fields: dict[str, Any], source: Party, destination: Party) -> Access
         bytes_in=int(fields.get("bi") or 0),
         bytes_out=int(fields.get("bo") or 0),
         request_id=fields.get("r") or "",
-        trace_id=fields.get("ti") or "",
-        span_id=fields.get("si") or "",
+        trace_id=trace_id,
+        span_id=span_id,
         mtls=_tls(fields),
         decision=_decision(fields),
     )
+
+
+def _trace(fields: dict[str, Any]) -> tuple[str, str]:
+    found = _TRACEPARENT.fullmatch(fields.get("tp") or "")
+    return (found[1], found[2]) if found else ("", "")
 
 
 def _protocol(fields: dict[str, Any]) -> str:

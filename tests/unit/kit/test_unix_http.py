@@ -72,6 +72,11 @@ def test_a_request_carries_json_and_the_answer_is_parsed(tmp_path: Path) -> None
     assert json.loads(body) == {"x": [1]}
 
 
+def test_lines_of_json_are_not_one_document(tmp_path: Path) -> None:
+    with serving(tmp_path, b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ncontent-length: 6\r\n\r\n{}\n{}\n") as server:
+        assert UnixHttp(server.path).request("GET", "/") == (200, "{}\n{}\n")
+
+
 def test_a_content_type_of_ones_own_replaces_the_default(tmp_path: Path) -> None:
     with serving(tmp_path, b"HTTP/1.1 204 No Content\r\n\r\n") as server:
         assert UnixHttp(server.path).request("PATCH", "/", {}, headers={"Content-Type": "application/merge-patch+json"}) == (204, None)

@@ -12,7 +12,8 @@ PODS = {"10.244.0.5": (FRONT.pod, "shop"), "10.244.0.7": (WEB.pod, "shop"), "fd0
 OUTBOUND = {
     "k": "h", "d": "o", "t": "1772366400.123456", "us": 1733, "ms": 1, "f": "-", "bi": 3, "bo": 123,
     "c": "outbound|80||web.shop.svc.cluster.local", "u": "10.244.0.7:8080", "ca": "10.244.0.5:41234", "la": "10.96.0.12:80",
-    "m": "GET", "a": "web.shop", "p": "/products?id=17", "v": "HTTP/1.1", "s": 200, "r": "req-1", "ti": "t" * 32, "si": "s" * 16,
+    "m": "GET", "a": "web.shop", "p": "/products?id=17", "v": "HTTP/1.1", "s": 200, "r": "req-1",
+    "tp": "00-" + "a" * 32 + "-" + "b" * 16 + "-00",
     "x": "via_upstream", "pi": WEB.identity, "oi": FRONT.identity, "tv": "TLSv1.3", "tc": "TLS_AES_128_GCM_SHA256",
     "tg": "X25519MLKEM768", "w": "web-6c8d9f7b5a-bbbb2.shop",
 }  # fmt: skip

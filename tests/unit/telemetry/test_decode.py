@@ -48,8 +48,8 @@ def test_a_request_has_the_public_shape() -> None:
         "bytesIn": 3,
         "bytesOut": 123,
         "requestId": "req-1",
-        "traceId": "t" * 32,
-        "spanId": "s" * 16,
+        "traceId": "a" * 32,
+        "spanId": "b" * 16,
         "mtls": {"version": "TLSv1.3", "cipher": "TLS_AES_128_GCM_SHA256", "group": "X25519MLKEM768"},
         "decision": {"verdict": "allow", "policy": "shop/readers", "rule": "0", "dryRun": None},
         "reporter": "destination",
@@ -175,3 +175,9 @@ def test_no_line_whatever_its_values_does_anything_but_decode_or_be_refused(chan
 )
 def test_a_policys_name_leads_home(name: str, policy: tuple[str, str]) -> None:
     assert split_policy(name) == policy
+
+
+@pytest.mark.parametrize("told", ["", "nonsense", "00-xyz-b-00", f"00-{'a' * 31}-{'b' * 16}-00"])
+def test_what_is_no_trace_context_is_no_trace(told: str) -> None:
+    made = record(INBOUND, tp=told)
+    assert (made.trace_id, made.span_id) == ("", "")
