@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import click
 
@@ -24,6 +25,8 @@ from hauberk.local.failure import LocalFailure
 
 _FILES = 4096  # descriptors: an Envoy or the agent holds a few for each pod and each connection
 _MEMORY = 1024  # MB: the mesh itself and a handful of pods
+_SPACE, _LEAST_SPACE = 1024, 64  # MB: a full ring of records and some logs; what a mesh needs to start and to say what it lacks
+_WATCHES = 8  # inotify instances: the agent holds one
 _TRIAL_SECONDS = 30.0
 _REMEDIES = {
     "user namespace": "allow them: `sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000`; "
@@ -54,7 +57,7 @@ class Finding:
 def check(*, rootless: bool | None, form: Format) -> int:
     """Can this machine run a mesh? Kernel, namespaces, netfilter, limits, Envoy, places: each obstacle with its remedy."""
     mode = os.geteuid() != 0 if rootless is None else rootless
-    findings = [*machine(), *envoy(), *places(connection.places()), *trial(rootless=mode)]
+    findings = [*machine(), *files(), *envoy(), *places(connection.places()), *trial(rootless=mode)]
     able = not any(each.state == "bad" for each in findings)
     if form.is_table:
         signs = {"good": good("ok"), "poor": middling("poor"), "bad": bad("FAILED")}
@@ -82,8 +85,32 @@ def machine() -> Iterator[Finding]:
     yield Finding("open files", "good" if enough else "poor", f"{soft} of at most {hard}", remedy)
     megabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     yield Finding("memory", "good" if megabytes >= _MEMORY else "poor", f"{megabytes} MB")
+    yield Finding("control groups", "good", "not needed")
     # Nothing of a mesh listens on the machine itself: every port is in a namespace of the mesh's own.
     yield Finding("ports", "good", "none of this machine's is needed")
+
+
+def files() -> Iterator[Finding]:
+    """What the system has of open files and watches, and the files that pods get versions of their own of."""
+    used, _, most = _words("/proc/sys/fs/file-nr", "0 0 0")
+    crowded = int(most) - int(used) < _FILES
+    remedy = f"raise it: `sysctl -w fs.file-max={int(used) + 16 * _FILES}`" if crowded else ""
+    yield Finding("open files of the system", "poor" if crowded else "good", f"{used} of at most {most}", remedy)
+    (instances,) = _words("/proc/sys/fs/inotify/max_user_instances", "0")
+    few = int(instances) < _WATCHES
+    remedy = "records come up to a second later; raise it: `sysctl -w fs.inotify.max_user_instances=128`" if few else ""
+    yield Finding("file watches", "poor" if few else "good", f"{instances} inotify instances a user", remedy)
+    for path in map(Path, ("/etc/resolv.conf", "/etc/hosts")):
+        there = path.is_file()
+        remedy = "" if there else f"a pod's own is mounted over it, so it must be there: `touch {os.path.realpath(path)}` as root"
+        yield Finding(str(path), "good" if there else "bad", "there" if there else "no such file", remedy)
+
+
+def _words(path: str, default: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="ascii").split()
+    except OSError:
+        return default.split()
 
 
 def envoy() -> Iterator[Finding]:
@@ -109,9 +136,22 @@ def places(where: Places) -> Iterator[Finding]:
         above = next(each for each in (path, *path.parents) if each.exists())
         usable = os.access(above, os.W_OK | os.X_OK)
         yield Finding(name, "good" if usable else "bad", str(path), "" if usable else f"{above} is not writable: set {variable}")
+    yield space(where.state)
     longest = len(os.fsencode(where.pod_run("0" * 8) / "admin.sock"))
     if longest > LONGEST_SOCKET_PATH:
         yield Finding("run directory", "bad", f"{longest} bytes long with a socket's name", "set HAUBERK_RUN_DIR to a shorter path")
+
+
+def space(path: Path) -> Finding:
+    """Room on the disk that the state directory is, or would be, on."""
+    above = next(each for each in (path, *path.parents) if each.exists())
+    disk = os.statvfs(above)
+    free = disk.f_bavail * disk.f_frsize // 2**20
+    if disk.f_files and not disk.f_favail:
+        return Finding("disk space", "bad", f"no inodes left at {above}", "delete files there, or set HAUBERK_STATE_DIR")
+    state = "good" if free >= _SPACE else "poor" if free >= _LEAST_SPACE else "bad"
+    remedy = "" if state == "good" else f"make room for {_SPACE} MB, or set HAUBERK_STATE_DIR to a directory on another disk"
+    return Finding("disk space", state, f"{free} MB at {above}", remedy)
 
 
 def trial(*, rootless: bool) -> Iterator[Finding]:

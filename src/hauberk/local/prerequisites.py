@@ -11,7 +11,8 @@ from typing import Final
 from hauberk.linux import capabilities
 from hauberk.local.failure import EnvoyMissing, NamespacesNotPermitted
 
-ENVOY_VARIABLE: Final = "HAUBERK_AGENT_ENVOY"  # the agent's setting `envoy`
+ENVOY_VARIABLE: Final = "HAUBERK_ENVOY"
+_ENVOY_SETTING: Final = "HAUBERK_AGENT_ENVOY"  # the agent's setting `envoy`, which goes before the variable
 OLDEST_KERNEL: Final = (5, 12)  # mount_setattr, with which a container's view is closed
 _SYS_ADMIN: Final = capabilities.NAMES.index("SYS_ADMIN")
 
@@ -24,7 +25,7 @@ def kernel_release() -> tuple[int, int]:
 
 def find_envoy() -> Path:
     """The Envoy that pods will run; EnvoyMissing if there is none or it cannot be executed."""
-    given = os.environ.get(ENVOY_VARIABLE)
+    given = os.environ.get(_ENVOY_SETTING) or os.environ.get(ENVOY_VARIABLE)
     path = Path(given) if given else _packaged_envoy()
     if path is None:
         raise EnvoyMissing(

@@ -16,7 +16,7 @@ def test_the_kernels_version_is_read() -> None:
 
 def test_a_named_envoy_is_taken_and_one_that_cannot_run_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     envoy = tmp_path / "envoy"
-    monkeypatch.setenv(prerequisites.ENVOY_VARIABLE, str(envoy))
+    monkeypatch.setenv("HAUBERK_ENVOY", str(envoy))
     with pytest.raises(EnvoyMissing, match="there is no Envoy at"):
         prerequisites.find_envoy()
     envoy.touch(mode=0o600)
