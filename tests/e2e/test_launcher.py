@@ -386,6 +386,24 @@ async def test_a_program_sees_nothing_of_the_mesh_in_processes_that_join_it(laun
     assert joined > 10
 
 
+async def test_a_program_cannot_move_what_is_hidden_from_it(launcher: Launcher, mesh: Mesh) -> None:
+    # Under another name, it would lie bare before the next program that is started.
+    home = mesh.places.state.parent.parent
+    for path in (home, mesh.places.state.parent, mesh.places.run.parent, mesh.places.state):
+        code, text = await output(launcher, shell(f"mv -T {path} {path}-moved", cwd="/tmp"))
+        assert code != 0, f"{path} was moved: {text}"
+        assert path.exists()
+
+
+async def test_a_program_is_not_started_where_the_mesh_cannot_be_hidden(launcher: Launcher, mesh: Mesh) -> None:
+    mesh.places.run.rename(mesh.places.run.with_name("moved"))
+    try:
+        with pytest.raises(failure.ProgramNotStarted, match="cannot be hidden"):
+            await output(launcher, shell("true"))
+    finally:
+        mesh.places.run.with_name("moved").rename(mesh.places.run)
+
+
 @pytest.mark.skipif(not ROOT, reason="without privileges a program has only its user's rights anyway")
 async def test_a_program_of_root_writes_nowhere_but_where_it_works(launcher: Launcher, mesh: Mesh) -> None:
     work = mesh.places.state.parent.parent / "work"

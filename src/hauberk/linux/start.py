@@ -196,7 +196,8 @@ def _contain(plan: Plan, ground: Ground, stage: list[str]) -> None:
     namespaces.unshare(namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC)
     namespaces.set_hostname(plan.spec.container.hostname)
     stage[0] = "view"
-    view.build(plan.spec.container, ground.guard, cwd=plan.spec.cwd, read_only=plan.read_only)
+    user = 0 if ground.rootless else plan.user.uid  # rootless, whatever number it has, it is the one user there is
+    view.build(plan.spec.container, ground.guard, cwd=plan.spec.cwd, read_only=plan.read_only, user=user)
 
 
 def _take_stdio(stdio: tuple[int, int, int], *, tty: bool) -> None:

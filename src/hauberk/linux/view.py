@@ -7,6 +7,7 @@ so the program can neither unmount a mask nor make anything writable again, not 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -41,16 +42,21 @@ class Guard:
     protected: tuple[str, ...]  # code the mesh itself runs: readable, never writable
 
 
-def build(view: ContainerView, guard: Guard, *, cwd: str, read_only: bool) -> None:
-    """The calling process, first of its PID namespace and alone in its mount namespace, sees the machine as `view` says."""
+def build(view: ContainerView, guard: Guard, *, cwd: str, read_only: bool, user: int) -> None:
+    """The calling process, first of its PID namespace and alone in its mount namespace, sees the machine as `view` says.
+
+    `user` is whom the program's files belong to, as the mesh counts.
+    """
     mounts.make_private()
     devices = {name: os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC) for name in _DEVICES}
     # Read before /run is hidden: the file is often a link into it.
     names = {path: os.path.realpath(path) for path in ("/etc/resolv.conf", "/etc/hosts", "/etc/hostname")}
     if read_only:
         _restrict_writing((*_ALWAYS_WRITABLE, cwd, *view.writable))
+    _pin((*guard.hidden, *guard.protected), user)
     for path in guard.protected:
         _protect(path)
+    _require(guard.hidden)
     _hide((*guard.hidden, *view.hidden))
     _mount_proc(devices["null"])
     _mount_sys()
@@ -79,6 +85,40 @@ def _restrict_writing(candidates: tuple[str, ...]) -> None:
 def _may_stay_writable(path: str) -> bool:
     # The root as working directory is the default of a program that does not care, not a wish to write everywhere.
     return path != "/" and Path(path).is_dir() and not mounts.is_read_only(path)
+
+
+def _pin(paths: Iterable[str], user: int) -> None:
+    """No directory on the way to `paths` can be renamed by a program of `user`, which the kernel refuses for what is a mount.
+
+    Hidden and protected places are found by their names when the next container or process of the mesh is made: a program that
+    could give one another name would find it bare the next time it is started, or put its own in that place.
+    """
+    pinned = {entry.point for entry in mounts.mounts()}
+    for way in ways(paths):
+        if way not in pinned and _may_be_renamed(way, user):
+            mounts.bind(way, way, recursive=True)
+
+
+def ways(paths: Iterable[str]) -> tuple[str, ...]:
+    """The directories above `paths`, each after those above it; not the root, which nothing can rename."""
+    above = {str(parent) for path in paths for parent in Path(path).parents}
+    return tuple(sorted(above - {"/"}))
+
+
+def _may_be_renamed(path: str, user: int) -> bool:
+    try:
+        above = Path(path).parent.stat()
+    except FileNotFoundError:
+        return False
+    return (above.st_uid == user or bool(above.st_mode & 0o022)) and not mounts.is_read_only(str(Path(path).parent))
+
+
+def _require(paths: Iterable[str]) -> None:
+    for path in paths:
+        if not Path(path).is_dir():
+            raise LinuxFailure(
+                f"{path} is not there, so it cannot be hidden from programs", "end the mesh with `hauberk down`, and start it anew"
+            )
 
 
 def _protect(path: str) -> None:

@@ -50,7 +50,9 @@ def survey(places: Places, *, rootless: bool) -> Ground:
 
 def _hidden(places: Places) -> tuple[str, ...]:
     """State and run directories, with those of other meshes beside them where the directory above is ours alone."""
-    return tuple(str(path.parent if path.parent.name == "hauberk" else path) for path in (places.state, places.run))
+    whole = (path.parent if path.parent.name == "hauberk" else path for path in (places.state, places.run))
+    # Without links: one on the way could be made to lead elsewhere later.
+    return tuple(str(path.resolve()) for path in whole)
 
 
 def _protected() -> tuple[str, ...]:
