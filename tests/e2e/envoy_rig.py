@@ -366,7 +366,7 @@ class Rig:
     """A bridge with pods."""
 
     def __init__(self, settings: MeshSettings | None = None) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="hauberk-rig-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="hauberk-rig-", dir="/dev/shm"))
         self.authority = Authority()
         self.pods: dict[str, RigPod] = {}
         self.objects: dict[ObjectKey, ApiObject] = {}

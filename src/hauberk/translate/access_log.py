@@ -30,23 +30,20 @@ ESTABLISHED_STATE: Final = "hauberk.established"
 # Longer texts are cut: one request must not fill the agent's memory.
 _LONGEST: Final = 1024
 
+# Every key costs every request a little: what the reader knows anyway (its own pod's address and identity) is not written.
+
 # Every line.
 _ALWAYS: Final = {
     "t": "%START_TIME(%s.%6f)%",  # when it began: seconds since 1970
-    "us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",  # HTTP: microseconds from the request's first to the response's last byte
-    "ms": "%DURATION%",  # milliseconds from beginning to end
     "f": "%RESPONSE_FLAGS%",  # Envoy's response flags, or "-"
     "bi": "%BYTES_RECEIVED%",  # bytes of the bodies (TCP: of the connection) received from the caller
     "bo": "%BYTES_SENT%",  # and sent to the caller
-    "c": "%UPSTREAM_CLUSTER_RAW%",  # outbound|PORT||HOST, inbound|PORT||, PassthroughCluster, InboundPassthroughCluster, BlackHoleCluster
-    "u": "%UPSTREAM_HOST%",  # address:port that was connected to
-    "ca": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",  # address:port of the caller
     "la": "%DOWNSTREAM_LOCAL_ADDRESS%",  # address:port that the caller connected to (before interception)
-    "ut": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",  # why the connection to `u` failed
 }
 
 # Lines of requests ("k": "h").
 _REQUEST: Final = {
+    "us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",  # microseconds from the request's first to the response's last byte
     "m": "%REQ(:METHOD)%",
     "a": f"%REQ(:AUTHORITY):{_LONGEST}%",
     "p": f"%REQ(:PATH):{_LONGEST}%",  # with the query; on the destination's side after normalization
@@ -55,38 +52,47 @@ _REQUEST: Final = {
     "g": "%GRPC_STATUS_NUMBER%",
     "r": f"%REQ(X-REQUEST-ID):{_LONGEST}%",
     "tp": f"%REQ(TRACEPARENT):{_LONGEST}%",  # 00-TRACE-SPAN-FLAGS
-    "x": "%RESPONSE_CODE_DETAILS%",  # rbac_access_denied_matched_policy[NAME]: denied by NAME; [none]: no ALLOW matched
+    # Why it ended as it did. rbac_access_denied_matched_policy[NAME]: denied by NAME; [none]: no ALLOW matched. It also holds the
+    # reason why a connection failed.
+    "x": "%RESPONSE_CODE_DETAILS%",
 }
 
 # Lines of connections ("k": "t"; "k": "l": only the listener saw them, because no chain matched or the handshake failed).
 _CONNECTION: Final = {
+    "ms": "%DURATION%",  # milliseconds from beginning to end
     "x": "%CONNECTION_TERMINATION_DETAILS%",
-    "q": f"%FILTER_STATE({DECISION_STATE}:PLAIN)%",  # policy's decision, see DECISION_STATE
+    "ut": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",  # why the connection to `u` failed
 }
 
 # Lines of the caller's sidecar ("d": "o").
 _OUTBOUND: Final = {
+    "c": "%UPSTREAM_CLUSTER_RAW%",  # outbound|PORT||HOST, PassthroughCluster, BlackHoleCluster
+    "u": "%UPSTREAM_HOST%",  # address:port that was connected to
+    "w": "%UPSTREAM_HOST_NAME%",  # NAME.NAMESPACE of the pod behind `u`; an address if it is not a pod of the mesh
     "pi": "%UPSTREAM_PEER_URI_SAN%",  # SPIFFE ID of the other side
-    "oi": "%UPSTREAM_LOCAL_URI_SAN%",  # SPIFFE ID of this side
     "tv": "%UPSTREAM_TLS_VERSION%",
     "tc": "%UPSTREAM_TLS_CIPHER%",
     "tg": "%UPSTREAM_TLS_GROUP%",
-    "w": "%UPSTREAM_HOST_NAME%",  # NAME.NAMESPACE of the pod behind `u`; an address if it is not a pod of the mesh
 }
 
 # Lines of the called sidecar ("d": "i").
 _INBOUND: Final = {
-    "pi": "%DOWNSTREAM_PEER_URI_SAN%",
-    "oi": "%DOWNSTREAM_LOCAL_URI_SAN%",
+    "ca": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",  # address:port of the caller
+    "n": "%REQUESTED_SERVER_NAME%",  # outbound_.PORT_._.HOST: the service's port and host that the caller's sidecar meant
+    "pi": "%DOWNSTREAM_PEER_URI_SAN%",  # SPIFFE ID of the other side
     "tv": "%DOWNSTREAM_TLS_VERSION%",
     "tc": "%DOWNSTREAM_TLS_CIPHER%",
     "tg": "%DOWNSTREAM_TLS_GROUP%",
-    "n": "%REQUESTED_SERVER_NAME%",  # outbound_.PORT_._.HOST: the service's port and host that the caller's sidecar meant
-    "tf": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",  # why the handshake failed
 }
 
 # The policy that allowed or denied a request.
-_INBOUND_REQUEST: Final = {"q": "%DYNAMIC_METADATA(envoy.filters.http.rbac:enforced_effective_policy_id)%"}
+_REQUEST_DECISION: Final = {"q": "%DYNAMIC_METADATA(envoy.filters.http.rbac:enforced_effective_policy_id)%"}
+
+# What policy decided about a connection, see DECISION_STATE.
+_CONNECTION_DECISION: Final = {"q": f"%FILTER_STATE({DECISION_STATE}:PLAIN)%"}
+
+# Why the handshake failed.
+_HANDSHAKE: Final = {"tf": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%"}
 
 
 def _line(kind: str, direction: str, *parts: Mapping[str, str]) -> Mapping[str, str]:
@@ -97,10 +103,10 @@ def _line(kind: str, direction: str, *parts: Mapping[str, str]) -> Mapping[str, 
 
 
 OUTBOUND_REQUEST: Final = _line("h", "o", _ALWAYS, _REQUEST, _OUTBOUND)
-INBOUND_REQUEST: Final = _line("h", "i", _ALWAYS, _REQUEST, _INBOUND, _INBOUND_REQUEST)
+INBOUND_REQUEST: Final = _line("h", "i", _ALWAYS, _REQUEST, _INBOUND, _REQUEST_DECISION)
 OUTBOUND_CONNECTION: Final = _line("t", "o", _ALWAYS, _CONNECTION, _OUTBOUND)
-INBOUND_CONNECTION: Final = _line("t", "i", _ALWAYS, _CONNECTION, _INBOUND)
-INBOUND_FAILURE: Final = _line("l", "i", _ALWAYS, _CONNECTION, _INBOUND)
+INBOUND_CONNECTION: Final = _line("t", "i", _ALWAYS, _CONNECTION, _INBOUND, _CONNECTION_DECISION)
+INBOUND_FAILURE: Final = _line("l", "i", _ALWAYS, _CONNECTION, _INBOUND, _HANDSHAKE)
 
 
 def failed_connections() -> accesslog_pb2.AccessLogFilter:

@@ -52,6 +52,7 @@ def outbound_http(stat_prefix: str, routes: str) -> listener_components_pb2.Filt
     """Requests of the pod's program, routed by the configuration `routes`."""
     hcm = _hcm(f"outbound_{stat_prefix}", routes, OUTBOUND_FILTERS, (access_log(OUTBOUND_REQUEST),))
     hcm.forward_client_cert_details = Hcm.ForwardClientCertDetails.SANITIZE
+    hcm.early_header_mutation_extensions.append(trace_context())
     hcm.http_protocol_options.CopyFrom(_http1())
     return _filter(hcm)
 
@@ -59,11 +60,13 @@ def outbound_http(stat_prefix: str, routes: str) -> listener_components_pb2.Filt
 def inbound_http(stat_prefix: str, routes: str, limits: Limits, *, mutual: bool) -> listener_components_pb2.Filter:
     """Requests to the pod's program; `mutual`: from a sidecar that has proven its identity."""
     hcm = _hcm(f"inbound_{stat_prefix}", routes, INBOUND_FILTERS, (access_log(INBOUND_REQUEST),))
-    # The program learns who calls from this header only, and only what the certificate said.
-    hcm.forward_client_cert_details = Hcm.ForwardClientCertDetails.SANITIZE_SET if mutual else Hcm.ForwardClientCertDetails.SANITIZE
+    # A caller must not be able to claim somebody else's certificate.
+    hcm.forward_client_cert_details = Hcm.ForwardClientCertDetails.SANITIZE
     if mutual:
-        hcm.set_current_client_cert_details.uri = True
         hcm.common_http_protocol_options.max_connection_duration.CopyFrom(duration(limits.connection_age))
+    else:
+        # What comes through mutual TLS has been given one by the caller's sidecar.
+        hcm.early_header_mutation_extensions.append(trace_context())
     hcm.http_protocol_options.CopyFrom(_http1())
     _normalize(hcm, limits.normalization)
     return _filter(hcm)
@@ -79,7 +82,6 @@ def _hcm(stat_prefix: str, routes: str, filters: Sequence[hcm_pb2.HttpFilter], l
         # The caller is the program in this pod, or a sidecar: there is no proxy before us whose headers would have to be believed.
         use_remote_address=boolean(False),
         generate_request_id=boolean(True),
-        early_header_mutation_extensions=[trace_context()],
         preserve_external_request_id=True,
         # A program's answer is its own: neither "server: envoy" nor "via".
         server_header_transformation=Hcm.ServerHeaderTransformation.PASS_THROUGH,
