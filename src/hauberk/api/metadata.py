@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from hauberk.api.finding import Finding
 from hauberk.api.model import ApiModel, Bool, Int
 from hauberk.api.name import subdomain_fault
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ObjectKey:
-    """What tells one object from every other; `namespace` is empty for kinds of the whole mesh."""
+class ObjectKey(NamedTuple):
+    """What tells one object from every other; `namespace` is empty for kinds of the whole mesh.
+
+    A tuple and not a dataclass: with thousands of pods every change looks up hundreds of thousands of keys, and these hash in C.
+    """
 
     kind: str
     namespace: str

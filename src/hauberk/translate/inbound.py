@@ -44,6 +44,15 @@ class Shape:
     policies: Policies = field(compare=False, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """All that the clusters towards a workload's program depend on. A policy is no part of it: it changes far more often."""
+
+    ports: tuple[InboundPort, ...]
+    addresses: tuple[str, ...]
+    origins: tuple[str, ...]
+
+
 def translate_inbound(snapshot: MeshSnapshot) -> Mapping[ObjectKey, Resources]:
     """For every workload with a sidecar what only that sidecar is told."""
     return snapshot.reuse(_translate, snapshot.inbound, limits_of(snapshot), snapshot.reuse)
@@ -55,7 +64,8 @@ def _translate(inbounds: Mapping[ObjectKey, Inbound], limits: Limits, reuse: Reu
     rules = reuse.each(_rules, {shape.which: shape.policies for shape in shapes.values()}, limits)
     distinct = {shape: (shape, rules[shape.which]) for shape in shapes.values()}
     guards = reuse.each(_guard, distinct, limits)
-    clusters = reuse.each(_clusters, items, limits)
+    ways = reuse.each(_way, items)
+    clusters = reuse.each(_clusters, {key: (way,) for key, way in ways.items()}, limits)
     return reuse.each(_join, {key: (guards[shape], clusters[key]) for key, shape in shapes.items()})
 
 
@@ -89,9 +99,13 @@ def _guard(shape: Shape, rules: HttpRules, limits: Limits) -> Resources:
     )
 
 
-def _clusters(inbound: Inbound, limits: Limits) -> Resources:
-    made = (inbound_cluster(port, inbound.addresses, limits) for port in inbound.ports)
-    return tuple(encode_resource(cluster, cluster.name, inbound.service_origins) for cluster in made)
+def _way(inbound: Inbound) -> Way:
+    return Way(inbound.ports, inbound.addresses, inbound.service_origins)
+
+
+def _clusters(way: Way, limits: Limits) -> Resources:
+    made = (inbound_cluster(port, way.addresses, limits) for port in way.ports)
+    return tuple(encode_resource(cluster, cluster.name, way.origins) for cluster in made)
 
 
 def _join(guard: Resources, clusters: Resources) -> Resources:
