@@ -47,7 +47,7 @@ from hauberk.mesh.snapshot import MeshSnapshot, build_snapshot
 from hauberk.translate.bootstrap import BootstrapInputs, build_bootstrap, envoy_command
 from hauberk.translate.encode import encode_resource
 from hauberk.translate.proxy import translate_own, translate_shared
-from hauberk.xds.resource import SECRET, Resource
+from hauberk.xds.resource import Resource
 
 T = TypeVar("T")
 NAMESPACE = "shop"
@@ -321,7 +321,7 @@ class RigPod:
         try:
             connection.request(method, path, body=body, headers={"Host": host or url_host, **(headers or {})})
             response = connection.getresponse()
-            return Answer(response.status, dict((k.lower(), v) for k, v in response.getheaders()), response.read())
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         finally:
             connection.close()
 

@@ -78,7 +78,7 @@ class _Builder:
         modes = self._modes(workloads)
         policies = self._policies(workloads)
         selected = _select(services, workloads)
-        with_modes = {key: tuple(chain.from_iterable((w, modes[w.key]) for w in found)) for key, found in selected.items()}
+        with_modes = {key: _with_modes(found, modes) for key, found in selected.items()}
         return MeshSnapshot(
             settings=settings,
             config=config,
@@ -133,6 +133,10 @@ class _Builder:
             key: (workload, modes[key], policies[key], *selecting.get(key, ())) for key, workload in workloads.items() if workload.meshed
         }
         return self.reuse.each(build_inbound, items)
+
+
+def _with_modes(workloads: tuple[Workload, ...], modes: Mapping[ObjectKey, Modes]) -> tuple[Workload | Modes, ...]:
+    return tuple(chain.from_iterable((workload, modes[workload.key]) for workload in workloads))
 
 
 def _select(services: Mapping[ObjectKey, MeshService], workloads: Mapping[ObjectKey, Workload]) -> dict[ObjectKey, tuple[Workload, ...]]:

@@ -105,23 +105,25 @@ def inbound_cluster(port: InboundPort, addresses: tuple[str, ...], limits: Limit
     cluster.type = Cluster.DiscoveryType.STATIC
     cluster.upstream_bind_config.CopyFrom(connection.marked(connection.INBOUND_MARK))
     cluster.load_assignment.CopyFrom(_program(name, port.number, addresses))
-    common = connection.common_http_options(idle=_IDLE_TO_PROGRAM)
-    match port.protocol:
-        case Protocol.HTTP:
-            options = connection.speaks_http1(common)
-        case Protocol.HTTP2 | Protocol.GRPC:
-            options = connection.speaks_http2(connection.common_http_options())
-        case Protocol.SNIFFED:
-            options = connection.speaks_as_asked(common)
-        case Protocol.TCP:
-            options = None
-    connection.set_http(cluster, options)
+    connection.set_http(cluster, _program_http(port.protocol))
     return cluster
 
 
+def _program_http(protocol: Protocol) -> any_pb2.Any | None:
+    common = connection.common_http_options(idle=_IDLE_TO_PROGRAM)
+    match protocol:
+        case Protocol.HTTP:
+            return connection.speaks_http1(common)
+        case Protocol.HTTP2 | Protocol.GRPC:
+            return connection.speaks_http2(connection.common_http_options())
+        case Protocol.SNIFFED:
+            return connection.speaks_as_asked(common)
+        case Protocol.TCP:
+            return None
+
+
 def _program(name: str, port: int, addresses: tuple[str, ...]) -> endpoint_pb2.ClusterLoadAssignment:
-    families = {":" in address for address in addresses}
-    first, *others = (*addresses, "127.0.0.1", *(("::1",) if True in families else ()))
+    first, *others = [*addresses, "127.0.0.1", *(["::1"] if any(":" in address for address in addresses) else [])]
     endpoint = endpoint_components_pb2.Endpoint(address=socket_address(first, port))
     # One endpoint with several addresses: a refused one is followed by the next at once.
     for address in others:

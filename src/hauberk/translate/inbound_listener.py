@@ -31,7 +31,7 @@ from hauberk.translate.listener import (
     wildcard,
 )
 from hauberk.translate.tcp import inbound_tcp, remember_established
-from hauberk.translate.tcp_authorization import NO_PEER, PEER, decision
+from hauberk.translate.tcp_authorization import NO_PEER, PEER, Connection, decision
 from hauberk.translate.tls import ALPN_HTTP, ALPN_TCP, downstream_tls
 
 INBOUND_PORT: Final = 15006
@@ -172,7 +172,7 @@ class _Chains:
     def _decision(self, peer: str) -> str | None:
         if not self._policies:
             return None
-        return decision(self._policies, self._guarded.port, peer, self._limits.trust_domain)
+        return decision(self._policies, Connection(self._guarded.port, peer, self._limits.trust_domain))
 
     def _name(self, kind: str) -> str:
         return f"{'any' if self._guarded.port is None else self._guarded.port}-{kind}"

@@ -110,7 +110,8 @@ def _headless_addresses(services: Services, endpoints: Mapping[ObjectKey, Servic
 
 
 def _has_ipv6(services: Services, workloads: Mapping[ObjectKey, Workload]) -> bool:
-    return any(":" in address for each in (*services.values(), *workloads.values()) for address in each.addresses)
+    addresses = chain(*(service.addresses for service in services.values()), *(workload.addresses for workload in workloads.values()))
+    return any(":" in address for address in addresses)
 
 
 def _listeners(services: Services, headless: Mapping[ObjectKey, tuple[str, ...]], limits: Limits, ipv6: bool) -> Resources:

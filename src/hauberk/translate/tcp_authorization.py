@@ -10,7 +10,8 @@ rule denies what the rest of it says: both err on the closed side.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from hauberk.api.authorization_policy import Action, AuthorizationPolicy, Operation, Rule, Source
@@ -27,43 +28,51 @@ NO_PEER: Final = "''"
 _TRUE, _FALSE = "true", "false"
 
 
-def decision(policies: Sequence[AuthorizationPolicy], port: int | None, peer: str, trust_domain: str) -> str:
-    """The CEL expression that gives `allow|POLICY` or `deny|POLICY` for a connection to `port` (None: it is not known here).
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What is known of a connection: its `port` (None: not here), and in CEL who calls."""
 
-    `peer` is the expression for the caller's SPIFFE ID. POLICY is empty where no rule, but the absence of one, decides.
-    """
+    port: int | None
+    peer: str
+    trust_domain: str
+
+
+def decision(policies: Sequence[AuthorizationPolicy], connection: Connection) -> str:
+    """The CEL expression that gives `allow|POLICY` or `deny|POLICY`; POLICY is empty where no rule, but the absence of one, decides."""
     denies = [p for p in policies if p.spec.action is Action.DENY]
     allows = [p for p in policies if p.spec.action is Action.ALLOW]
-    otherwise = _text(DENY if allows else ALLOW)
-    for policy in reversed(allows):
-        otherwise = _branches(policy, port, peer, trust_domain, ALLOW, otherwise)
-    for policy in reversed(denies):
-        otherwise = _branches(policy, port, peer, trust_domain, DENY, otherwise)
-    return otherwise
+    # Written from the last answer to the first question.
+    answer = _text(DENY if allows else ALLOW)
+    for verdict, found in ((ALLOW, allows), (DENY, denies)):
+        for condition, name in reversed([each for policy in found for each in _questions(policy, connection)]):
+            answer = _if(condition, _text(verdict + name), answer)
+    return answer
 
 
-def _branches(policy: AuthorizationPolicy, port: int | None, peer: str, trust_domain: str, verdict: str, otherwise: str) -> str:
-    namespace = policy.metadata.namespace
-    for index, rule in reversed(list(enumerate(policy.spec.rules))):
-        condition = _rule(rule, namespace, port, peer, trust_domain, widen=verdict == DENY)
-        name = _text(verdict + policy_name(namespace, policy.metadata.name, index))
-        match condition:
-            case "true":
-                otherwise = name
-            case "false":
-                pass
-            case _:
-                otherwise = f"{condition} ? {name} : ({otherwise})"
-    return otherwise
+def _if(condition: str, then: str, otherwise: str) -> str:
+    match condition:
+        case "true":
+            return then
+        case "false":
+            return otherwise
+        case _:
+            return f"{condition} ? {then} : ({otherwise})"
 
 
-def _rule(rule: Rule, namespace: str, port: int | None, peer: str, trust_domain: str, *, widen: bool) -> str:
-    operations = [_operation(entry.operation, port, widen=widen) for entry in rule.to or ()]
-    # Istio drops an ALLOW rule whole if any part of it asks for HTTP.
-    if not widen and any(operation is None for operation in operations):
-        return _FALSE
-    sources = [_source(entry.source, namespace, peer, trust_domain) for entry in rule.from_ or ()]
+def _questions(policy: AuthorizationPolicy, connection: Connection) -> Iterator[tuple[str, str]]:
+    metadata = policy.metadata
+    for index, rule in enumerate(policy.spec.rules):
+        condition = _rule(rule, metadata.namespace, connection, widen=policy.spec.action is Action.DENY)
+        yield condition, policy_name(metadata.namespace, metadata.name, index)
+
+
+def _rule(rule: Rule, namespace: str, connection: Connection, *, widen: bool) -> str:
+    operations = [_operation(entry.operation, connection.port, widen=widen) for entry in rule.to or ()]
     asked = [operation for operation in operations if operation is not None]
+    # Istio drops an ALLOW rule whole if any part of it asks for HTTP.
+    if len(asked) < len(operations):
+        return _FALSE
+    sources = [_source(entry.source, namespace, connection) for entry in rule.from_ or ()]
     return _all([_any(asked) if asked else _TRUE, _any(sources) if sources else _TRUE])
 
 
@@ -85,13 +94,13 @@ def _ports(values: Iterable[str], port: int | None) -> str:
     return _TRUE if port in {int(value) for value in values} else _FALSE
 
 
-def _source(source: Source, namespace: str, peer: str, trust_domain: str) -> str:
+def _source(source: Source, namespace: str, connection: Connection) -> str:
     parts = []
-    for values, others in source_patterns(source, namespace, trust_domain):
+    for values, others in source_patterns(source, namespace, connection.trust_domain):
         if values:
-            parts.append(_identities(values, peer))
+            parts.append(_identities(values, connection.peer))
         if others:
-            parts.append(_not(_identities(others, peer)))
+            parts.append(_not(_identities(others, connection.peer)))
     return _all(parts)
 
 

@@ -61,8 +61,6 @@ def _common(identities: Iterable[str], alpn: Iterable[str]) -> tls_pb2.CommonTls
 
 
 def _san(identity: str) -> common_pb2.SubjectAltNameMatcher:
-    if identity.endswith("*"):
-        matcher = string_pb2.StringMatcher(prefix=identity[:-1])
-    else:
-        matcher = string_pb2.StringMatcher(exact=identity)
+    wild = identity.endswith("*")
+    matcher = string_pb2.StringMatcher(prefix=identity[:-1]) if wild else string_pb2.StringMatcher(exact=identity)
     return common_pb2.SubjectAltNameMatcher(san_type=common_pb2.SubjectAltNameMatcher.SanType.URI, matcher=matcher)
