@@ -21,7 +21,14 @@ class ProblemReference(SphinxDirective):
         lines: list[str] = []
         for code in sorted(CODES):
             known = CODES[code]
-            lines += [f"## {code}: {known.title}", "", f"*{known.severity}.* {known.explanation}", "", f"**What to do:** {known.remedy}", ""]
+            lines += [
+                f"## {code}: {known.title}",
+                "",
+                f"*{known.severity}.* {known.explanation}",
+                "",
+                f"**What to do:** {known.remedy}",
+                "",
+            ]
         self.state.nested_parse(StringList(lines, source="problem codes"), 0, found, match_titles=True)
         return found.children
 
