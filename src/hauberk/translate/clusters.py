@@ -123,10 +123,12 @@ def _program_http(protocol: Protocol) -> any_pb2.Any | None:
 
 
 def _program(name: str, port: int, addresses: tuple[str, ...]) -> endpoint_pb2.ClusterLoadAssignment:
-    first, *others = [*addresses, "127.0.0.1", *(["::1"] if any(":" in address for address in addresses) else [])]
-    endpoint = endpoint_components_pb2.Endpoint(address=socket_address(first, port))
+    tried = [*addresses, "127.0.0.1"]
+    if any(":" in address for address in addresses):
+        tried.append("::1")
+    endpoint = endpoint_components_pb2.Endpoint(address=socket_address(tried[0], port))
     # One endpoint with several addresses: a refused one is followed by the next at once.
-    for address in others:
+    for address in tried[1:]:
         endpoint.additional_addresses.add().address.CopyFrom(socket_address(address, port))
     group = endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=[endpoint_components_pb2.LbEndpoint(endpoint=endpoint)])
     return endpoint_pb2.ClusterLoadAssignment(cluster_name=name, endpoints=[group])
