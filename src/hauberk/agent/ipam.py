@@ -1,7 +1,8 @@
 """Which address belongs to which pod; remembered on disk, and a freed one rests until all others have had their turn."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -66,15 +67,18 @@ class AddressBook:
         offset = self._offsets.get(uid)
         if offset is None:
             offset = next_offset(set(self._offsets.values()), self._cursor)
+            # First on disk: an address that an agent after this one does not know of would be given to a second pod.
+            self._write({**self._offsets, uid: offset}, offset + 1)
             self._offsets[uid] = offset
             self._cursor = offset + 1
-            self._write()
         return PodAddresses(offset)
 
     def release(self, uid: str) -> None:
         """The pod's addresses may be given to others, in their turn."""
         if self._offsets.pop(uid, None) is not None:
-            self._write()
+            # On a full disk it stays noted, which only keeps it from others until the next agent looks who still exists.
+            with suppress(OSError):
+                self._write(self._offsets, self._cursor)
 
     def keep_only(self, uids: Collection[str]) -> None:
         """Addresses of all pods but these are released."""
@@ -87,11 +91,11 @@ class AddressBook:
             self._cursor = int(document["next"])
             self._offsets = {str(uid): int(offset) for uid, offset in document["pods"].items()}
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-            # Nothing or nonsense: the addresses in use are learnt again from the pods' own interfaces by adoption.
+            # Nothing or nonsense: every pod is given an address anew.
             self._cursor, self._offsets = _FIRST, {}
 
-    def _write(self) -> None:
+    def _write(self, offsets: Mapping[str, int], cursor: int) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self._path.with_suffix(".new")
-        new.write_text(json.dumps({"next": self._cursor, "pods": self._offsets}))
+        new.write_text(json.dumps({"next": cursor, "pods": offsets}))
         new.replace(self._path)

@@ -43,8 +43,12 @@ class NameBook:
         """The table is this one from now on, also for an agent that starts while the control plane is away."""
         self.table = read_table(document)
         new = self._cache.with_suffix(".new")
-        new.write_text(json.dumps(document))
-        new.replace(self._cache)
+        try:
+            new.write_text(json.dumps(document))
+            new.replace(self._cache)
+        except OSError as exc:
+            # A full disk: names go on being answered, and only the copy is older than it could be.
+            _log.warning("the names could not be remembered", reason=str(exc))
 
     def answer_now(self, wire: bytes, *, udp: bool) -> bytes | Unanswerable | None:
         """The answer if the table has it; None if there is none to give; FORWARD if the machine's resolvers must be asked."""
@@ -197,4 +201,6 @@ class _Connections:
             answer = await self._book.forward(query, udp=False)
         if answer is not None:
             writer.write(struct.pack("!H", len(answer)) + answer)
-            await writer.drain()
+            # Who asks and never listens must not keep a place that others want.
+            async with asyncio.timeout(_TCP_IDLE_SECONDS):
+                await writer.drain()

@@ -38,9 +38,10 @@ async def serving(relay: Relay, path: Path, owner: int | None) -> AsyncIterator[
 
 
 def _reserve(path: Path, owner: int | None) -> None:
-    if owner is not None:
-        os.chown(path, owner, owner)
     path.chmod(0o600)
+    if owner is not None:
+        # Never what a link leads to: the directory is Envoy's, who might put one in the socket's place.
+        os.chown(path, owner, owner, follow_symlinks=False)
 
 
 async def follow_upstream(relay: Relay, path: Path) -> NoReturn:
@@ -65,8 +66,13 @@ async def keep_cache(relay: Relay, cache: RelayCache, changed: asyncio.Event) ->
         if resources is None or not relay.connected:
             continue
         if (names := _names(resources)) != kept:
-            await asyncio.to_thread(cache.write, resources)
-            kept = names
+            try:
+                await asyncio.to_thread(cache.write, resources)
+            except OSError as exc:
+                # A full disk: Envoy has what it needs, and only the copy is older than it could be.
+                _log.warning("a sidecar's configuration could not be remembered", path=str(cache.path), reason=str(exc))
+            else:
+                kept = names
 
 
 def _names(resources: tuple[Resource, ...]) -> frozenset[tuple[str, str, str]]:

@@ -50,3 +50,19 @@ def test_addresses_of_pods_that_are_no_more_are_released(tmp_path: Path) -> None
     book.assign("b")
     book.keep_only({"a"})
     assert (book.assign("a"), book.assign("b").offset) == (kept, 4)
+
+
+def test_an_address_that_cannot_be_noted_is_not_given(tmp_path: Path) -> None:
+    book = AddressBook(tmp_path / "addresses.json")
+    (tmp_path / "addresses.new").mkdir()  # in the way, as a full disk would be
+    with pytest.raises(OSError, match="directory"):
+        book.assign("a")
+    (tmp_path / "addresses.new").rmdir()
+    assert book.assign("a") == AddressBook(tmp_path / "addresses.json").assign("a")
+
+
+def test_an_address_can_be_released_though_nothing_can_be_written(tmp_path: Path) -> None:
+    book = AddressBook(tmp_path / "addresses.json")
+    book.assign("a")
+    (tmp_path / "addresses.new").mkdir()
+    book.release("a")

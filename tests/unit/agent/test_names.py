@@ -160,3 +160,9 @@ def test_the_first_three_good_lines_of_resolv_conf_count() -> None:
         "# x\nnameserver 192.0.2.1\nsearch a\nnameserver nonsense\nnameserver fe80::1%eth0\nnameserver 2001:db8::1\nnameserver 192.0.2.4\n"
     )
     assert read_resolvers(text) == ("192.0.2.1", "fe80::1%eth0", "2001:db8::1")
+
+
+def test_names_are_answered_that_could_not_be_remembered(tmp_path: Path) -> None:
+    book = NameBook(tmp_path / "no such directory" / "names.json", Upstream(tmp_path / "resolv.conf", 1.0), AgentSettings())
+    book.learn(DOCUMENT)
+    assert isinstance(book.answer_now(dns.message.make_query(f"web.shop.{SUFFIX}", "A").to_wire(), udp=True), bytes)
