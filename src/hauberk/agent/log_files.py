@@ -12,6 +12,9 @@ from hauberk.kit.log import logger
 
 _CHECK_SECONDS: Final = 1.0
 _PIECE: Final = 1 << 20
+# Of a log that grew beyond this many times its limit between two looks, only the end is kept: a program could otherwise fill the disk
+# with copies, even of a file that is nothing but one large hole.
+_MOST_LIMITS: Final = 4
 _log = logger("agent.logs")
 
 
@@ -53,9 +56,11 @@ def rotate(path: Path, limit: int, keep: int) -> bool:
         with suppress(FileNotFoundError):
             _numbered(path, number - 1).replace(_numbered(path, number))
     with path.open("r+b") as source, _numbered(path, 1).open("wb") as target:
+        left = limit * _MOST_LIMITS
+        source.seek(max(0, os.fstat(source.fileno()).st_size - left))
         # Again and again until nothing came meanwhile: only what is written within these last microseconds is lost.
-        while piece := source.read(_PIECE):
-            target.write(piece)
+        while left > 0 and (piece := source.read(min(_PIECE, left))):
+            left -= target.write(piece)
         source.truncate(0)
     return True
 

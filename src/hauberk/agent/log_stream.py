@@ -84,8 +84,7 @@ class _Following:
 def _lines(path: Path, end: int) -> Iterator[bytes]:
     with suppress(FileNotFoundError), path.open("rb") as stream:
         left = end
-        for line in stream:
-            if left <= 0:
-                return
-            yield line[:left]
+        # A line without end comes in pieces: its writer decides how long it is, and not how much memory that takes here.
+        while left > 0 and (line := stream.readline(min(_PIECE, left))):
+            yield line
             left -= len(line)

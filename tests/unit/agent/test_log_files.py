@@ -87,3 +87,20 @@ async def test_following_goes_on_through_rotation_and_restart(log: ContainerLog)
             await arrived.wait()
         following.cancel()
     assert b"".join(found) == b"2\n3\n4\n5\n"
+
+
+def test_of_a_log_that_grew_without_measure_only_the_end_is_kept(log: ContainerLog) -> None:
+    write(log, "begin\n")
+    os.truncate(log.current, 1 << 40)  # a hole, as a program can make one in its own output
+    write(log, "end\n")
+    assert rotate(log.current, limit=100, keep=3)
+    (older,) = log.older()
+    assert older.stat().st_size == 400
+    assert older.read_bytes().endswith(b"\0end\n")
+
+
+def test_a_line_without_end_comes_in_pieces(log: ContainerLog) -> None:
+    write(log, "x" * 200_000)
+    pieces = list(read_tail((), log.current, None))
+    assert max(map(len, pieces)) <= 1 << 16
+    assert b"".join(pieces) == b"x" * 200_000
