@@ -22,6 +22,7 @@ from hauberk.linux.process import ProcessSpec
 _LARGEST: Final = 256 * 1024
 _DESCRIPTORS: Final = 4
 _SIGNALLED: Final = 128
+_AGAIN_SECONDS: Final = 0.1
 _log = logger("agent.sessions")
 _numbers: Final = itertools.count(1)
 
@@ -48,7 +49,13 @@ class Sessions:
         with listen(path, socket.SOCK_SEQPACKET) as listener:
             async with asyncio.TaskGroup() as tasks:
                 while True:
-                    connection, _ = await loop.sock_accept(listener)
+                    try:
+                        connection, _ = await loop.sock_accept(listener)
+                    except OSError as exc:
+                        # No descriptor left, or the asker is gone already; the pods must not suffer for it.
+                        _log.warning("a session was not taken", reason=str(exc))
+                        await asyncio.sleep(_AGAIN_SECONDS)
+                        continue
                     tasks.create_task(self._serve_one(connection), name="session")
 
     async def _serve_one(self, connection: socket.socket) -> None:
@@ -59,7 +66,9 @@ class Sessions:
             try:
                 connection.setblocking(False)
                 await _readable(connection)
-                text, descriptors, _, _ = socket.recv_fds(connection, _LARGEST, _DESCRIPTORS)
+                text, descriptors, flags, _ = socket.recv_fds(connection, _LARGEST, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+                if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                    raise SessionRefused("the request is too large, or has too many descriptors")  # noqa: TRY301 - they must be closed
                 answer, sent = await self._answer(connection, text, descriptors)
             except SessionRefused as exc:
                 answer, sent = {"error": str(exc), "why": exc.why, "remedy": exc.remedy}, None
@@ -93,14 +102,16 @@ class Sessions:
             waiting = container.status.state.waiting
             why = f"{waiting.reason}: {waiting.message}".rstrip(": ") if waiting else "it has ended"
             raise SessionRefused(f"container {container.container.name} of {life.pod.key} does not run", why, "see `hauberk describe pod`")
-        argv = tuple(str(each) for each in request.get("argv", ()))
-        if not argv or len(descriptors) != 3:
+        argv, added = request.get("argv"), request.get("env") or {}
+        if not isinstance(argv, list) or not argv or not isinstance(added, dict) or len(descriptors) != 3:
             raise SessionRefused("a command and three descriptors are needed")
         try:
-            environment = {**await container.environment(), **{str(k): str(v) for k, v in (request.get("env") or {}).items()}}
+            environment = {**await container.environment(), **{str(name): str(value) for name, value in added.items()}}
         except (ReferenceBroken, NotRunnable) as exc:
             raise SessionRefused("the container's environment cannot be made", str(exc)) from exc
-        spec = ProcessSpec(argv=argv, env=environment, cwd="", join=container.process, tty=bool(request.get("tty")))
+        spec = ProcessSpec(
+            argv=tuple(str(each) for each in argv), env=environment, cwd="", join=container.process, tty=bool(request.get("tty"))
+        )
         return await self._run(connection, f"{container.process}/exec-{os.getpid()}-{next(_numbers)}", spec, descriptors)
 
     async def _run(self, connection: socket.socket, name: str, spec: ProcessSpec, descriptors: list[int]) -> int:
@@ -163,7 +174,7 @@ def _reply(connection: socket.socket, answer: dict[str, Any], sent: socket.socke
 def _parse(text: bytes) -> dict[str, Any]:
     try:
         document = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise SessionRefused("the request is not JSON") from exc
     if not isinstance(document, dict):
         raise SessionRefused("the request is not a JSON object")
