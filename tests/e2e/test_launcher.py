@@ -202,6 +202,17 @@ async def test_cancelling_a_run_kills_and_forgets_its_program(launcher: Launcher
     assert await launcher.processes() == ()
 
 
+async def test_cancelling_a_run_whose_program_is_still_on_its_way_leaves_nothing(launcher: Launcher) -> None:
+    task = asyncio.create_task(launcher.run("program", shell("sleep 1000"), (0, 1, 2)))
+    await asyncio.sleep(0)  # asked for, and not answered yet
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    with contextlib.suppress(failure.UnknownProcess):
+        await asyncio.wait_for(launcher.wait("program"), 10)
+    assert await launcher.processes() == ()
+
+
 async def inside(launcher: Launcher, network: int, script: str) -> tuple[int, str]:
     """Exit code and output of Python code that runs where the agent runs, with `network` as its descriptor 0."""
     ours, theirs = os.pipe()

@@ -112,11 +112,12 @@ class Launcher:
 
     async def run(self, name: str, spec: ProcessSpec, stdio: tuple[int, int, int]) -> int:
         """The wait status of a program that was started, has ended and is forgotten; cancelling kills it."""
-        await self.spawn(name, spec, stdio)
         try:
+            await self.spawn(name, spec, stdio)
             status = await self.wait(name)
         except asyncio.CancelledError:
-            # Not awaited: the caller is being cancelled. The launcher forgets the process itself once it has ended.
+            # Not awaited: the caller is being cancelled. The launcher forgets the process itself once it has ended; if it was still
+            # on its way, the request to start it is taken before this one.
             self._post({"op": "abandon", "name": name})
             raise
         await self.forget(name)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _FIRST_FREE = 10  # descriptors from here on are out of the way of stdin, stdout and stderr
 _EXIT_NOT_STARTED = 127
 _REPORT_BYTES = 16384
+_TOLD_CHARACTERS = 800  # of each text in a report: even with every character escaped, all of them fit into it
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -247,13 +248,13 @@ def _is_file(path: str) -> bool:
 def _tell(tell: int, spec: ProcessSpec, stage: str, error: BaseException) -> None:
     code = error.code if isinstance(error, LinuxFailure) else getattr(error, "errno", None) or 0
     report = {
-        "program": spec.argv[0] if spec.argv else "",
+        "program": spec.argv[0][:_TOLD_CHARACTERS] if spec.argv else "",
         "stage": stage,
         "code": code,
-        "detail": _detail(spec, stage, error),
-        "hint": _hint(spec, stage, code, error),
+        "detail": _detail(spec, stage, error)[:_TOLD_CHARACTERS],
+        "hint": _hint(spec, stage, code, error)[:_TOLD_CHARACTERS],
     }
-    os.write(tell, json.dumps(report).encode()[:_REPORT_BYTES])
+    os.write(tell, json.dumps(report).encode())
 
 
 def _script_without_interpreter(spec: ProcessSpec, error: BaseException) -> bool:

@@ -1,9 +1,12 @@
 """How a specification is carried out depends on the mode of the mesh."""
 
+import errno
+import os
 from dataclasses import replace
 
 import pytest
 
+from hauberk.linux import start
 from hauberk.linux.capabilities import UnknownCapability
 from hauberk.linux.process import ContainerView, ProcessSpec
 from hauberk.linux.start import Ground, plan, plan_to_join
@@ -73,3 +76,13 @@ def test_who_joins_a_container_is_its_user_with_its_rights_wherever_it_wants_to_
 def test_a_capability_that_does_not_exist_is_refused_before_anything_is_started() -> None:
     with pytest.raises(UnknownCapability):
         plan(replace(CONTAINER, capabilities=("FLYING",)), AS_ROOT)
+
+
+@pytest.mark.parametrize("name", ["/" + "x" * 100_000, "\x01" * 100_000])
+def test_a_failure_is_told_whole_however_long_the_name_of_the_program_is(name: str) -> None:
+    report, tell = os.pipe()
+    start._tell(tell, replace(CONTAINER, argv=(name,)), "exec", OSError(errno.ENAMETOOLONG, "File name too long", name))
+    os.close(tell)
+    failure = start.read_report(report)
+    assert failure is not None
+    assert (failure.stage, failure.code) == ("exec", errno.ENAMETOOLONG)
