@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -66,6 +67,7 @@ class Part:
             capabilities=("ALL",),
             no_new_privs=False,
             umask=_PRIVATE_UMASK,
+            rlimits=_limits(),
         )
         self._started = time.monotonic()
         try:
@@ -120,3 +122,9 @@ class Part:
 
     def _note(self, message: str, **facts: object) -> None:
         logfile.write_line(2, f"{self.name} {message}", **facts)
+
+
+def _limits() -> tuple[tuple[str, int, int], ...]:
+    # Some descriptors for each pod: as many as this machine allows. A core file would hold the keys of the mesh.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (("NOFILE", most, most), ("CORE", 0, 0))
