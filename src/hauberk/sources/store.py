@@ -18,7 +18,7 @@ from hauberk.sources.state import State
 T = TypeVar("T")
 Typed = TypeVar("Typed", bound=ApiObject)
 
-HISTORY = 10_000  # deleted objects remembered for watches that resume; a few MB
+HISTORY = 1_000  # deleted objects remembered for watches that resume; a pod's takes some 15 kB of memory
 
 
 def _now() -> datetime:
