@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hauberk.kit.places import RUN_VARIABLE
+from hauberk.local import lock
 from hauberk.testing.mesh import Mesh
+from hauberk.testing.namespace import MeshNamespace
 
 
 def find(mesh: Mesh, part: str) -> int:
     """The process of `control-plane`, `agent` or `init` of this mesh."""
+    if part == "init" and (holder := lock.holder(mesh.places.lock)) is not None:
+        return holder
     marks = (f"{RUN_VARIABLE}={mesh.places.run.parent}".encode(), f"HAUBERK_MESH={mesh.places.mesh}".encode())
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and _matches(entry, part, marks):
@@ -24,6 +31,41 @@ def kill(mesh: Mesh, part: str) -> int:
     number = find(mesh, part)
     os.kill(number, signal.SIGKILL)
     return number
+
+
+def find_envoy(mesh: MeshNamespace, pod: str) -> int:
+    """The Envoy of `pod`."""
+    address = mesh.get("pods", pod)["status"]["podIP"]
+    mark = f"sidecar~{address}~{pod}.{mesh.name}~".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "cmdline").read_bytes() and not _is_zombie(entry):
+                    return int(entry.name)
+    raise LookupError(f"no Envoy of {pod} in {mesh.name}")
+
+
+@contextmanager
+def halted(mesh: Mesh, part: str) -> Iterator[None]:
+    """The part does nothing for the time of the block; unlike one that was killed it is not replaced."""
+    number = find(mesh, part)
+    os.kill(number, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(number, signal.SIGCONT)
+
+
+def lives(number: int) -> bool:
+    """Whether the process still runs."""
+    try:
+        return not _is_zombie(Path(f"/proc/{number}"))
+    except OSError:
+        return False
+
+
+def _is_zombie(entry: Path) -> bool:
+    return (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def _matches(entry: Path, part: str, marks: tuple[bytes, ...]) -> bool:

@@ -41,6 +41,10 @@ class Running:
         self.wait()
         raise MeshFailed(f"{text!r} was not printed:\n{''.join(self._seen)}{''.join(self._complaints)}")
 
+    def say(self, line: str) -> None:
+        """The command can read `line` from its standard input."""
+        os.write(self._input, f"{line}\n".encode())
+
     def close_input(self) -> None:
         """The command's standard input has ended."""
         if self._input >= 0:
