@@ -12,7 +12,7 @@ from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_stat
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
 from hauberk.envoy.message import any_, duration, encode, uint32, with_newer
-from hauberk.envoy.name import AUTHORIZED, BLACK_HOLE
+from hauberk.envoy.name import AUTHORIZED, BLACK_HOLE, INBOUND_PASSTHROUGH
 from hauberk.translate.access_log import DECISION_STATE, ESTABLISHED_STATE, INBOUND_CONNECTION, OUTBOUND_CONNECTION, access_log
 from hauberk.translate.connection import BUFFER_LIMIT
 from hauberk.translate.limits import Limits
@@ -24,6 +24,8 @@ FilterStateValue = value_pb2.FilterStateValue
 
 # Which cluster the proxy takes instead of its own, if this is set on the connection.
 _CLUSTER_STATE: Final = "envoy.tcp_proxy.cluster"
+# Where a cluster that goes to the original destination goes instead.
+_TARGET_STATE: Final = "envoy.network.transport_socket.original_dst_address"
 _ON_TLS_HANDSHAKE: Final = 2  # field number of Config.on_downstream_tls_handshake
 _CONNECT_ATTEMPTS: Final = 3
 
@@ -91,7 +93,11 @@ def remember_established(*, mutual: bool) -> Filter:
 def _decide(cluster: str, decision: str, *, mutual: bool) -> Filter:
     # It is evaluated twice: CEL here cannot read as text what was kept before.
     chosen = f"({decision}).startsWith('{ALLOW}') ? '{cluster}' : '{BLACK_HOLE}'"
-    states = (_state(DECISION_STATE, "envoy.string", decision), _state(_CLUSTER_STATE, _CLUSTER_STATE, chosen))
+    states = [_state(DECISION_STATE, "envoy.string", decision), _state(_CLUSTER_STATE, _CLUSTER_STATE, chosen)]
+    if cluster == INBOUND_PASSTHROUGH:
+        # It asks the connection where it was going, and the second listener's connection was going nowhere by itself.
+        target = _format("%DOWNSTREAM_LOCAL_ADDRESS%")
+        states.append(FilterStateValue(object_key=_TARGET_STATE, factory_key=_TARGET_STATE, format_string=target))
     if mutual:
         config = set_filter_state_pb2.Config()
         for state in states:
