@@ -8,6 +8,8 @@ from typing import Any
 
 from hauberk.api.problem_codes import CODES, Severity
 
+_LONGEST_TEXT = 1000  # characters of a message or name: what quotes a value of a user's file may quote a very long one
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -68,15 +70,21 @@ def problem(
     known = CODES[code]
     return Problem(
         code=code,
-        message=message,
+        message=_shortened(message),
         severity=severity or known.severity,
-        object=object,
-        path=path,
+        object=_shortened(object),
+        path=_shortened(path),
         file=file,
         line=line,
         column=column,
         remedy=known.remedy if remedy is None else remedy,
     )
+
+
+def _shortened(text: str) -> str:
+    """The text, without the middle of one that nobody would read."""
+    half = _LONGEST_TEXT // 2
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:half]} … {text[-half:]}"
 
 
 def has_errors(problems: Iterable[Problem]) -> bool:

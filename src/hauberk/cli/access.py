@@ -94,7 +94,7 @@ def _padded(cells: table.Row, *, colors: bool = False) -> str:
     widths = (*_WIDTHS, *(0 for _ in cells[len(_WIDTHS) :]))
     parts = []
     for cell, width in zip(cells, widths, strict=True):
-        found = cell if isinstance(cell, Cell) else Cell(cell)
+        found = table.cell_of(cell)
         text = found.text.ljust(width)
         parts.append(click.style(text, fg=found.color) if colors and found.color else text)
     return "   ".join(parts).rstrip()

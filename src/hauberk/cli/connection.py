@@ -14,6 +14,7 @@ import click
 
 from hauberk.cli import invocation
 from hauberk.cli.failure import Exit, Failure
+from hauberk.cli.plain import printable
 from hauberk.kit.places import Places, PlaceUnusable
 from hauberk.kit.unix_http import NotReachable, RequestFailed, RequestTimedOut, UnixHttp
 
@@ -146,8 +147,9 @@ def refused(status: int, answer: Any) -> Failure:
     first, rest = errors[0], errors[1:]
     why = "; ".join(str(problem.get("message", "")) for problem in rest)
     code = Exit.TIMED_OUT if status == 504 else Exit.FAILED
-    where = located(first)
-    return Failure(f"{where}: {first.get('message')}" if where else str(first.get("message")), why, str(first.get("remedy") or ""), code)
+    where, message = located(first), str(first.get("message"))
+    # What names the object itself needs no lead: "Pod/default/x: there is no Pod/default/x".
+    return Failure(message if where in message else f"{where}: {message}", why, str(first.get("remedy") or ""), code)
 
 
 def problems_of(answer: Any) -> list[Document]:
@@ -182,9 +184,9 @@ def problem_lines(problem: Mapping[str, Any], *, colors: bool = False) -> Iterat
     severity = str(problem.get("severity", "error"))
     tint = {"error": "red", "warning": "yellow"}.get(severity, "cyan")
     head = click.style(severity, fg=tint, bold=True) if colors else severity
-    where = located(problem)
-    yield f"{head}: {where}: {problem.get('message', '')}" if where else f"{head}: {problem.get('message', '')}"
-    field = ", ".join(str(problem[key]) for key in ("object", "path") if problem.get(key))
+    where, message = printable(located(problem)), printable(str(problem.get("message", "")))
+    yield f"{head}: {where}: {message}" if where else f"{head}: {message}"
+    field = printable(", ".join(str(problem[key]) for key in ("object", "path") if problem.get(key)))
     code = f" [{problem['code']}]" if problem.get("code") else ""
     if field or code:
         yield f"  why: {field}{code}" if field else f"  why:{code}"

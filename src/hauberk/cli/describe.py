@@ -11,6 +11,7 @@ from hauberk.cli import completion_names, connection, kinds, output, views
 from hauberk.cli.age import age
 from hauberk.cli.connection import Mesh
 from hauberk.cli.options import namespace_option
+from hauberk.cli.plain import printable
 from hauberk.cli.status import fetch_status
 from hauberk.cli.verbs import verb
 from hauberk.cli.views import get
@@ -56,13 +57,13 @@ def lines(mesh: Mesh, document: Document) -> Iterator[str]:
 
 
 def _field(title: str, value: Any) -> str:
-    return f"{title + ':':<{_TITLE}}{value}"
+    return f"{title + ':':<{_TITLE}}{printable(str(value))}"
 
 
 def _block(title: str, rows: list[str]) -> Iterator[str]:
     if rows:
         yield f"{title}:"
-        yield from (f"  {row}" for row in rows)
+        yield from (f"  {printable(row)}" for row in rows)
 
 
 def _head(document: Document) -> Iterator[str]:

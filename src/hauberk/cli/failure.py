@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from hauberk.cli.plain import printable
+
 
 class Exit(IntEnum):
     """The exit codes of every command; `exec` and `run --attach` pass on the program's own instead."""
@@ -29,4 +31,4 @@ class Failure(Exception):
     def lines(self) -> tuple[str, ...]:
         """What, why and what to do, one line each; a part that is not known is left out."""
         told = (("error: ", self.what), ("  why: ", self.why), ("   do: ", self.remedy))
-        return tuple(lead + text.strip().replace("\n", " ") for lead, text in told if text)
+        return tuple(lead + printable(text.strip().replace("\n", " ")) for lead, text in told if text)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hauberk.api.kinds import Kind
-from hauberk.cli import completion_names, connection, kinds, output, views
+from hauberk.cli import completion_names, connection, kinds, output, table, views
 from hauberk.cli.connection import Document, Mesh
 from hauberk.cli.failure import Exit, Failure
 from hauberk.cli.options import all_namespaces_option, namespace_option, selector_option
@@ -109,7 +109,7 @@ def _watch(mesh: Mesh, kind: Kind, names: tuple[str, ...], query: dict[str, str 
         elif form.name == "name":
             click.echo(f"{kind.name.lower()}/{name}")
         else:
-            row = [cell if isinstance(cell, str) else cell.text for cell in views.rows(columns, [document])[0]]
+            row = [table.cell_of(cell).text for cell in views.rows(columns, [document])[0]]
             if event["type"] == "DELETED":
                 row = ["Deleted" if column.title == "STATUS" else cell for column, cell in zip(columns, row, strict=True)]
             widths[:] = [max(width, len(cell)) for width, cell in zip(widths, row, strict=True)]

@@ -52,6 +52,8 @@ def report_applied(status: int, answer: Document, form: Format, *, dry_run: bool
         output.show_document(answer, form)
     else:
         tell_problems(connection.problems_of(answer))
+        if status < 400 and not answer.get("applied"):
+            raise Failure("there is nothing to apply", "the files hold no object", "check that they are the files you mean")
         for each in answer.get("applied", []) if status < 400 or status in _STORED else []:
             name = f"{each['kind'].lower()}/{each['name']}"
             click.echo(name if form.name == "name" else f"{name} {each['result']}{' (dry run)' if dry_run else ''}")

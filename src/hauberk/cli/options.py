@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -56,7 +56,7 @@ def read_files(names: tuple[str, ...]) -> list[dict[str, str]]:
 
 def _read(given: str) -> list[tuple[str, str]]:
     if given == "-":
-        return [("<stdin>", sys.stdin.read())]
+        return [("<stdin>", _decoded("<stdin>", sys.stdin.buffer))]
     path = Path(given)
     if path.is_dir():
         found = sorted(each for each in path.iterdir() if each.suffix in (".yaml", ".yml", ".json") and each.is_file())
@@ -68,10 +68,21 @@ def _read(given: str) -> list[tuple[str, str]]:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise Failure(f"{path} is too large", f"it is longer than {LARGEST_FILE >> 20} MiB", "split it into several files")
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            return _decoded(str(path), file)
     except OSError as error:
         raise Failure(f"cannot read {path}", error.strerror or str(error), "check the name and its permissions", Exit.USAGE) from error
+
+
+def _decoded(name: str, file: BinaryIO) -> str:
+    # Bounded while reading: a pipe or a device does not say beforehand how long it is.
+    found = file.read(LARGEST_FILE + 1)
+    if len(found) > LARGEST_FILE:
+        raise Failure(f"{name} is too large", f"it is longer than {LARGEST_FILE >> 20} MiB", "split it into several files")
+    try:
+        return found.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Failure(f"{path} is not text", str(error), "objects are written in UTF-8") from error
+        line = found.count(b"\n", 0, error.start) + 1
+        column = error.start - found.rfind(b"\n", 0, error.start)
+        why = f"line {line} holds the byte 0x{found[error.start]:02x}, which is no UTF-8"
+        raise Failure(f"{name}:{line}:{column}: this is not text", why, "check that it is the right file, and save it as UTF-8") from error

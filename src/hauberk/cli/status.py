@@ -14,6 +14,7 @@ from hauberk.cli.connection import Mesh
 from hauberk.cli.failure import Exit, Failure
 from hauberk.cli.options import wait_option
 from hauberk.cli.output import Format, output_option
+from hauberk.cli.plain import printable
 from hauberk.cli.progress import wait_until
 from hauberk.cli.table import Cell, bad, good, middling
 from hauberk.cli.verbs import verb
@@ -114,13 +115,13 @@ def tables(document: Document) -> list[str]:
         for each in document["agents"]
     ]
     if records := document.get("records"):
-        parts.append(("records", f"{records.get('kept', '?')} kept", f"{records.get('dropped', 0)} dropped"))
+        parts.append(("records", f"{records.get('stored', '?')} kept", f"{records.get('dropped', 0)} dropped"))
     lines = table.columns(("PART", "STATE", ""), parts, colors=colors)
     rows = [proxy_row(proxy) for proxy in document["proxies"]]
     lines += ["", *(table.columns(PROXY_HEADER, rows, colors=colors) if rows else ["no proxies: no pod is in the mesh yet"])]
     for proxy in document["proxies"]:
         for each in proxy.get("rejected") or []:
-            message = " ".join(str(each.get("message")).split())
+            message = printable(" ".join(str(each.get("message")).split()))
             lines.append(f"rejected by {proxy['namespace']}/{proxy['pod']}: {each.get('resource')} (from {each.get('object')}): {message}")
     return lines
 

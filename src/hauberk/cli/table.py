@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import click
 
+from hauberk.cli.plain import printable
+
 _GAP = "   "
 
 
@@ -36,9 +38,14 @@ def middling(text: str) -> Cell:
 Row = Sequence[str | Cell]
 
 
+def cell_of(value: str | Cell) -> Cell:
+    """A cell whose text stays within it."""
+    return Cell(printable(value.text), value.color) if isinstance(value, Cell) else Cell(printable(value))
+
+
 def columns(header: Sequence[str], rows: Sequence[Row], *, colors: bool = False) -> list[str]:
     """The lines of a table: no borders, the last column not padded, so that `awk` and people both read it."""
-    cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+    cells = [[cell_of(cell) for cell in row] for row in rows]
     widths = [len(name) for name in header]
     for row in cells:
         widths = [max(width, len(cell.text)) for width, cell in zip(widths, row, strict=True)]

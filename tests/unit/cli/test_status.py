@@ -20,7 +20,7 @@ AGENT: dict[str, Any] = {
             "certificate": {"spiffeId": "spiffe://x/ns/default/sa/web"},
         }
     ],
-    "records": {"kept": 3, "dropped": 0},
+    "records": {"kept": 3, "dropped": 0, "stored": 30},
 }
 
 
