@@ -80,6 +80,15 @@ def _call_tcp(ask: dict[str, Any]) -> Any:
     return {"greeting": greeting.strip(), "said": said}
 
 
+def _call_raw(ask: dict[str, Any]) -> Any:
+    """Sends `text`, ends its own direction if `ends`, and reads until the other one ends."""
+    line = _dial(ask)
+    line.sendall(ask["text"].encode())
+    if ask.get("ends"):
+        line.shutdown(socket.SHUT_WR)
+    return {"answer": b"".join(iter(lambda: line.recv(65536), b"")).decode()}
+
+
 def _call_h2(ask: dict[str, Any]) -> Any:
     from h2.config import H2Configuration
     from h2.connection import H2Connection
@@ -133,6 +142,7 @@ CALLERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "websocket": _call_websocket,
     "tcp": _call_tcp,
     "greet": _call_tcp,
+    "raw": _call_raw,
     "h2": _call_h2,
     "grpc": _call_grpc,
 }

@@ -137,6 +137,20 @@ def test_a_service_without_a_ready_pod_is_answered_with_503(mesh: MeshNamespace)
     assert answer.get("said") == [""] or "error" in answer
 
 
+def test_a_port_on_which_nobody_listens_is_answered_with_503_and_recorded_with_the_reason(town: MeshNamespace) -> None:
+    objects.apply(town, objects.service("idle", port(80, "http", 7777), port(81, "tcp", 7778), app="server"))
+    assert ask(town, "client", "http", "idle", 80)["status"] == 503
+    answer = ask(town, "client", "tcp", "idle", 81)
+    assert answer.get("said") == [""] or "error" in answer
+    records = town.records(at_least=4, where=lambda each: str(each["destination"]["service"]).startswith("idle."))
+    inbound = {each["destination"]["port"]: each for each in records if each["reporter"] == "destination"}
+    assert {number: ("UF" in each["flags"], each["decision"]["verdict"]) for number, each in inbound.items()} == {
+        80: (True, "allow"),
+        81: (True, "allow"),
+    }
+    town.delete("Service", "idle")
+
+
 def test_what_annotations_exclude_goes_past_the_sidecar(mesh: MeshNamespace) -> None:
     out = {"traffic.sidecar.istio.io/excludeOutboundPorts": "8080"}
     into = {"traffic.sidecar.istio.io/excludeInboundPorts": "8080"}

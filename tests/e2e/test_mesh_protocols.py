@@ -88,3 +88,41 @@ def test_the_application_protocol_of_a_port_declares_it(speakers: MeshNamespace,
 def test_a_protocol_passes_whether_it_was_declared_or_is_found_out(speakers: MeshNamespace, kind: str, service: str, family: int) -> None:
     answer = ask(speakers, "client", kind, service, PORTS[kind], family=family, words=("hello", "again"))
     assert answer == ANSWERS[kind]
+
+
+def test_a_client_that_has_said_everything_still_gets_its_answer(speakers: MeshNamespace) -> None:
+    assert ask(speakers, "client", "raw", "declared", PORTS["tcp"], text="hello", ends=True) == {"answer": "HELLO"}
+
+
+BODY = "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+REQUESTS = {
+    "without a host, as HTTP/1.0 may": ("GET /x HTTP/1.0\r\n\r\n", "HTTP/1.0 200", '"path": "/x"'),
+    "for a host that nobody knows": (
+        "GET /x HTTP/1.1\r\nhost: other.example\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 200",
+        "other.example",
+    ),
+    "in chunks": (f"POST /x HTTP/1.1\r\nhost: declared\r\nconnection: close\r\n{BODY}", "HTTP/1.1 200", "chunked"),
+    "with an absolute target": ("GET http://declared/x HTTP/1.1\r\nhost: declared\r\nconnection: close\r\n\r\n", "HTTP/1.1 200", '"/x"'),
+    "that waits for permission to go on": (
+        "POST /x HTTP/1.1\r\nhost: declared\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\nabc",
+        "HTTP/1.1 100",
+        '"body": "abc"',
+    ),
+}
+
+
+@pytest.mark.parametrize("service", ["declared", "plain"])
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_a_service_is_reached_by_every_form_of_request(speakers: MeshNamespace, request_: str, service: str) -> None:
+    text, first, held = REQUESTS[request_]
+    answer = ask(speakers, "client", "raw", service, 8080, text=text)["answer"]
+    assert answer.startswith(first)
+    assert held in answer
+
+
+def test_the_answer_to_head_has_a_length_and_no_body(speakers: MeshNamespace) -> None:
+    text = "HEAD / HTTP/1.1\r\nhost: declared\r\nconnection: close\r\n\r\n"
+    head, _, body = ask(speakers, "client", "raw", "declared", 8080, text=text)["answer"].partition("\r\n\r\n")
+    assert "content-length" in head.lower()
+    assert body == ""
