@@ -216,12 +216,15 @@ def test_scaling_and_restarting_wait_for_what_they_say() -> None:
 
 def test_a_port_is_forwarded_to_the_program() -> None:
     with subprocess.Popen([*HAUBERK, "port-forward", "svc/web", ":8080"], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        address = process.stdout.readline().split()[1]
-        with urllib.request.urlopen(f"http://{address}/", timeout=10) as answer:
-            assert answer.status == 200
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().split()[1]
+            with urllib.request.urlopen(f"http://{address}/", timeout=10) as answer:
+                assert answer.status == 200
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130
+        finally:
+            process.kill()
 
 
 def test_logs_show_what_the_program_printed_and_what_its_proxy_printed() -> None:
