@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,10 @@ class Mesh:
         name = self.places.mesh
         if isinstance(error, RequestTimedOut):
             return Failure(f"the {part} of mesh {name!r} did not answer in time", error.reason, "try again", Exit.TIMED_OUT)
-        if self.places.init_socket.exists():
+        if isinstance(error.__cause__, PermissionError):
+            what, why = f"the mesh {name!r} in {self.places.run} belongs to another user", error.reason
+            return Failure(what, why, "run the command as that user, or start a mesh of your own", Exit.UNREACHABLE)
+        if os.path.exists(self.places.init_socket):  # noqa: PTH110 - false, and no exception, where looking is forbidden
             return Failure(f"the {part} of mesh {name!r} is not reachable", str(error), _GONE_NOW.format(part=part), Exit.UNREACHABLE)
         return not_running(self.places)
 

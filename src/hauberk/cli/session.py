@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +23,7 @@ def ask(places: Places, message: dict[str, Any], descriptors: Sequence[int] = ()
             socket.send_fds(line, [json.dumps(message).encode()], list(descriptors))
             data, received, _, _ = socket.recv_fds(line, _LARGEST, 4)
         except OSError as error:
-            if not places.init_socket.exists():
+            if isinstance(error, FileNotFoundError | ConnectionRefusedError) and not os.path.exists(places.init_socket):  # noqa: PTH110
                 raise not_running(places) from error
             raise Failure(
                 "the agent is not reachable", f"{places.session_socket}: {error.strerror}", "see `hauberk status`", Exit.UNREACHABLE

@@ -53,7 +53,8 @@ def _ask(places: Places, message: dict[str, Any], far: int, outcome: list[int | 
 
 def _copy(near: int, asking: threading.Thread) -> None:
     ours = sys.stdin.fileno()
-    with selectors.DefaultSelector() as ready:
+    # Not epoll: that takes no file and no /dev/null for stdin.
+    with selectors.PollSelector() as ready:
         ready.register(near, selectors.EVENT_READ)
         ready.register(ours, selectors.EVENT_READ)
         while True:

@@ -26,6 +26,7 @@ def stop(places: Places, *, purge: bool = False, timeout: float = 60.0) -> None:
 
     What an earlier mesh that was killed has left behind is removed as well. MeshNotRunning if there was nothing to do at all.
     """
+    _require_access(places)
     if not places.state.is_dir() and not places.run.is_dir():
         raise MeshNotRunning(places.mesh)
     held = lock.take(places.lock) if places.state.is_dir() else None
@@ -43,6 +44,15 @@ def stop(places: Places, *, purge: bool = False, timeout: float = 60.0) -> None:
             os.close(held)
     if not found and not purge:
         raise MeshNotRunning(places.mesh)
+
+
+def _require_access(places: Places) -> None:
+    for path in (places.state, places.run):
+        try:
+            path.is_dir()
+        except PermissionError as error:
+            hint = "run `hauberk down` as that user; for a mesh of your own, set HAUBERK_STATE_DIR and HAUBERK_RUN_DIR"
+            raise StateNotWritable(f"{path} belongs to another user", hint) from error
 
 
 def _end(places: Places, timeout: float) -> int:

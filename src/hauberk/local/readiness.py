@@ -66,7 +66,22 @@ def _require_alive(places: Places, name: str, pidfd: int | None, pause: float) -
         return  # busy, or ending: the next look tells
     if part is not None and part.restarts >= _RESTARTS_TOLERATED:
         log = places.process_log(name)
-        raise StartFailed(f"the {name} keeps ending", f"look into {log}{_last_words(log)}")
+        why, remedy = _last_error(log)
+        title = name.replace("-", " ")
+        raise StartFailed(
+            f"the {title} keeps ending{f': {why}' if why else ''}", f"{remedy or 'see why'}; its log is {log}; `hauberk down` ends the mesh"
+        )
+
+
+def _last_error(log: Path) -> tuple[str, str]:
+    """What the process said last of why it ended, and what to do about it, as far as it said so."""
+    lines = logfile.tail(log)
+    begin = max((number for number, line in enumerate(lines) if line.startswith("error: ")), default=None)
+    if begin is None:
+        return "".join(line.strip()[:300] for line in lines[-1:]), ""
+    remedies = [line.strip().removeprefix("do: ") for line in lines[begin + 1 :] if line.strip().startswith("do: ")]
+    remedy = " ".join(remedies)
+    return lines[begin].removeprefix("error: ").removesuffix(remedy).strip().removesuffix(":"), remedy
 
 
 def _last_words(log: Path) -> str:
