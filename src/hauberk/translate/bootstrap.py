@@ -59,6 +59,8 @@ def build_bootstrap(inputs: BootstrapInputs) -> bytes:
         # Told apart by interception: what Envoy itself sends does not come back to it.
         cluster_manager=bootstrap_pb2.ClusterManager(upstream_bind_config=connection.marked(connection.OUTBOUND_MARK)),
         stats_config=_statistics(),
+        # Nothing is sent anywhere, so there is nothing to gather every five seconds.
+        stats_flush_interval=duration(60),
         layered_runtime=_runtime(),
     )
     bootstrap.bootstrap_extensions.add(
