@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
 
@@ -14,10 +15,29 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, Processor
 
 
+class ForgivingStream:
+    """A stream whose lines are lost while its disk is full: what a service does must not fail because it cannot be told of."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """The text is written, or lost."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """What can be written is on its way."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
 def configure_logging(process: str, *, path: Path | None = None, level: int = logging.INFO, readable: bool = False) -> None:
     """Every logger of this process writes to `path` (appending) or else to stderr; each line names `process`."""
     # Unbuffered by line, so that the last line before a crash is in the file.
-    stream: TextIO = path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace") if path else sys.stderr
+    file = path.open("a", buffering=1, encoding="utf-8", errors="backslashreplace") if path else sys.stderr
+    stream = cast("TextIO", ForgivingStream(file))
     finish: list[Processor] = (
         # Plain tracebacks: the pretty ones print local variables, and one of those may be a private key.
         [

@@ -57,3 +57,9 @@ def test_a_readable_traceback_shows_no_local_variable(tmp_path: Path) -> None:
     text = (tmp_path / "log").read_text()
     assert "IndexError" in text
     assert secret not in text
+
+
+def test_a_full_disk_loses_lines_and_fails_nobody() -> None:
+    configure_logging("agent", path=Path("/dev/full"))
+    logger("pods").warning("nobody hears this")
+    logging.getLogger("library").warning("nor this")
