@@ -11,12 +11,14 @@ from hauberk.kit.clock import format_timestamp
 Document = dict[str, Any]
 
 
-def build_status(node: str, lives: Iterable[PodLife], state: Callable[[str], SidecarState | None], counts: RecordCounts) -> Document:
-    """The agent's half of the status document that the command line shows."""
+def build_status(
+    node: str, lives: Iterable[PodLife], state: Callable[[str], SidecarState | None], counts: RecordCounts, *, settled: bool
+) -> Document:
+    """The agent's half of the status document that the command line shows; `settled`: it has taken on the pods it found."""
     pods = tuple(lives)
     sidecars = ((life, state(life.pod.metadata.uid)) for life in pods)
     return {
-        "agents": [{"node": node, "ready": True, "pods": len(pods)}],
+        "agents": [{"node": node, "ready": settled, "pods": len(pods)}],
         "proxies": [_proxy(life, found) for life, found in sidecars if found is not None],
         "records": {"kept": counts.kept, "dropped": counts.dropped, "stored": counts.stored},
     }

@@ -81,6 +81,15 @@ class PodLife:
         if pod.metadata.deletion_timestamp is not None:
             self.end(forget=True)
 
+    def review(self) -> None:
+        """The pod is not believed to be ready because it was in a mesh that has ended, perhaps by force."""
+        if self.pod.status.ready and self.ending is None:
+            self._changed()
+
+    async def told(self) -> None:
+        """The control plane knows the pod's status, or has not listened for some seconds."""
+        await self._report.told(_TOLD_SECONDS)
+
     def sidecar_changed(self) -> None:
         """The state of the pod's sidecar may be another."""
         self._sidecar_changed.set()

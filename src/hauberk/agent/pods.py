@@ -28,6 +28,12 @@ class Pods:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._listed = False
         self._leaving = False
+        self._settled = False
+
+    @property
+    def settled(self) -> bool:
+        """Every pod has been taken on, and the control plane believes nothing of them that was true only in a mesh before this one."""
+        return self._settled
 
     def find(self, namespace: str, name: str) -> PodLife | None:
         """The pod of that name."""
@@ -74,17 +80,24 @@ class Pods:
         wanted = {pod.metadata.uid for pod in pods}
         for uid in self._lives.keys() - wanted:
             self._lose(uid)
-        if not self._listed:
-            self._listed = True
+        first, self._listed = not self._listed, True
+        if first:
             await self._clean(wanted | self._lives.keys())
         for pod in pods:
             await self._see(pod, tasks)
+        if first:
+            tasks.create_task(self._settle(), name="pods:settle")
+
+    async def _settle(self) -> None:
+        await asyncio.gather(*(life.told() for life in self.all()))
+        self._settled = True
 
     async def _go_on_alone(self, tasks: asyncio.TaskGroup) -> None:
         pods = self._cache.load()
         _log.info("the control plane is away; going on with the pods as last seen", pods=len(pods))
         for pod in pods:
             await self._see(pod, tasks)
+        self._settled = True
 
     async def _see(self, pod: Pod, tasks: asyncio.TaskGroup) -> None:
         if self._leaving:
@@ -96,6 +109,7 @@ class Pods:
             return
         life = PodLife(pod, self._world, self._cache, await find_pod(self._world.launcher, uid))
         life.update(pod)
+        life.review()
         self._lives[uid] = life
         self._tasks[uid] = tasks.create_task(self._run(uid), name=f"pod:{pod.key}")
 

@@ -63,7 +63,8 @@ async def _refuse(_: Request, refused: Exception) -> Response:
 async def get_status(request: Request) -> Response:
     """The agent's half of `hauberk status`."""
     parts = _parts(request)
-    return JSONResponse(build_status(parts.node, parts.pods.all(), parts.sidecars.state, parts.records.counts))
+    pods = parts.pods
+    return JSONResponse(build_status(parts.node, pods.all(), parts.sidecars.state, parts.records.counts, settled=pods.settled))
 
 
 async def get_pods(request: Request) -> Response:

@@ -45,10 +45,11 @@ def await_ready(places: Places, seconds: float, progress: Callable[[str], None],
 
 def _answers(socket: Path, path: str) -> bool:
     try:
-        status, _ = UnixHttp(socket).request("GET", path, timeout=_PATIENCE)
+        status, answer = UnixHttp(socket).request("GET", path, timeout=_PATIENCE)
     except NotReachable:
         return False
-    return status == _OK
+    agents = answer.get("agents", ()) if isinstance(answer, dict) else ()
+    return status == _OK and all(each["ready"] for each in agents)
 
 
 def _require_alive(places: Places, name: str, pidfd: int | None, pause: float) -> None:
