@@ -18,7 +18,7 @@ from hauberk.mesh.snapshot import MeshSnapshot, build_snapshot
 from hauberk.pilot.absence import Absence, Parts
 from hauberk.pilot.connection import Connection
 from hauberk.pilot.ledger import Ledger, Push
-from hauberk.pilot.memory import settle
+from hauberk.pilot.memory import Tidying
 from hauberk.pilot.status import Counters, ProxyStatus, PushResult, Refusal, refusal_problems
 from hauberk.pilot.translation import Translation, Translator
 from hauberk.pilot.waiting import Turnstile
@@ -68,6 +68,7 @@ class Pilot:
         self._snapshot: MeshSnapshot | None = None
         self._ledger = Ledger()
         self._turnstile = Turnstile()
+        self._tidying = Tidying()
         self._connections: dict[ObjectKey, Connection] = {}
         self._absence = Absence()
         # What proxies refused before they went away: a stream that comes back is not told it again.
@@ -93,7 +94,7 @@ class Pilot:
     async def run(self, *addresses: str) -> None:
         """Watch the objects and serve delta ADS on `addresses` (`unix:/path`, `host:port`), until cancelled."""
         self._renew()
-        settle()
+        self._tidying.begin()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch(), name="pilot:watch")
             tasks.create_task(self._serve(addresses), name="pilot:serve")
@@ -134,6 +135,7 @@ class Pilot:
 
     async def _watch(self) -> None:
         async for changed in self._objects.subscribe(since=self._ledger.revision):
+            self._tidying.postpone()
             await asyncio.sleep(self._debounce)
             revision = self._objects.list().revision
             if revision <= self._ledger.revision:

@@ -101,14 +101,16 @@ class Conversation:
             self._held = {name: version for name, version in self._held.items() if name not in unwanted}
         self._fresh = shared(self._fresh)
 
+    def holds(self, target: ResourceSet) -> bool:
+        """Whether the proxy was told exactly the tables of `target`: the quick answer, and mostly the right one."""
+        return not self._fresh and not self._held and target.has(self.type_url, self._told)
+
     def owed(self, target: ResourceSet, again: frozenset[str] = frozenset()) -> Owed:
         """What leads from what the proxy holds to `target`; `again` are names to be told even if they did not change."""
         if not self._begun:
             return NOTHING_OWED
         tables = target.tables(self.type_url)
         fresh = self._fresh
-        if not fresh and not again and not self._held and _identical(tables, self._told):
-            return NOTHING_OWED
         steps = self._without_moves(self._steps(tables))
         asked = [table.selected(fresh - again).without(self._held) for _, table in tables] if fresh else []
         repeated = [table.selected(again) for _, table in tables] if again else []
@@ -181,10 +183,6 @@ class Conversation:
 
     def _unknown(self, name: str, target: ResourceSet) -> bool:
         return target.get(self.type_url, name) is None and not target.lacks(self.type_url, name)
-
-
-def _identical(one: tuple[tuple[str, Table], ...], other: tuple[tuple[str, Table], ...]) -> bool:
-    return len(one) == len(other) and all(a is b and slot == name for (slot, a), (name, b) in zip(one, other, strict=True))
 
 
 def _without_repeats(changes: list[Change]) -> tuple[Change, ...]:

@@ -91,7 +91,19 @@ class ResourceSet:
 
     def tables(self, type_url: str) -> tuple[tuple[str, Table], ...]:
         """`(slot, table)` of each layer that holds resources of this type."""
-        return tuple((layer.slot, layer.tables[type_url]) for layer in self.layers if type_url in layer.tables)
+        return tuple([(layer.slot, table) for layer in self.layers if (table := layer.tables.get(type_url)) is not None])
+
+    def has(self, type_url: str, tables: tuple[tuple[str, Table], ...]) -> bool:
+        """Whether these very tables are all of this type."""
+        index = 0
+        for layer in self.layers:
+            table = layer.tables.get(type_url)
+            if table is None:
+                continue
+            if index == len(tables) or tables[index][1] is not table or tables[index][0] != layer.slot:
+                return False
+            index += 1
+        return index == len(tables)
 
     def names(self, type_url: str) -> frozenset[str]:
         """Names of all resources of this type."""

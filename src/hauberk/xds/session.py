@@ -106,7 +106,10 @@ class DeltaSession:
             return conversation is None
         if conversation.outstanding is not None:
             return False
-        owed = conversation.owed(self.target, self._again(type_url))
+        again = self._again(type_url)
+        if not again and conversation.holds(self.target):
+            return True
+        owed = conversation.owed(self.target, again)
         return not owed or (not owed.told and self._withheld(type_url))
 
     def subscribed(self, type_url: str) -> frozenset[str]:
@@ -194,12 +197,15 @@ class DeltaSession:
 
     def _next(self, type_url: str, target: ResourceSet) -> Update | None:
         conversation = self._conversations[type_url]
-        if conversation.outstanding is not None or (type_url in NAME_CLUSTERS and not self._clusters_ready()):
+        again = self._again(type_url)
+        if conversation.outstanding is not None or (not again and conversation.holds(target)):
             return None
-        owed = conversation.owed(target, self._again(type_url))
+        owed = conversation.owed(target, again)
         if not owed:
             # Nothing of it concerns this proxy; it goes over to the new tables, so that the old ones can be forgotten.
             conversation.tell(owed, target, with_removals=True)
+            return None
+        if type_url in NAME_CLUSTERS and not self._clusters_ready():
             return None
         with_removals = bool(owed.removed) and self._may_remove(type_url)
         if not owed.told and not with_removals:
@@ -231,7 +237,7 @@ class DeltaSession:
             return True
         # Behind a removal that is under way there may be new ones still to be told.
         under_way = clusters.outstanding is not None and bool(clusters.outstanding.changes)
-        return not under_way and not clusters.owed(self.target).told
+        return not under_way and (clusters.holds(self.target) or not clusters.owed(self.target).told)
 
     def _half_resumed(self) -> bool:
         return self._resuming and not (self._begun(LISTENER) and self._begun(ROUTES))
