@@ -83,7 +83,9 @@ def envoy_command(binary: Path | str, bootstrap: bytes, *, concurrency: int = 1,
         "--disable-hot-restart",
         *("--file-flush-interval-msec", str(_FLUSH)),
         *("--drain-time-s", str(_DRAIN)),
-        *("--drain-strategy", "gradual"),
+        # The next answer on every such connection says that it is the last: a pod that leaves has seconds, and a connection in a mode
+        # that is no longer allowed should not have more.
+        *("--drain-strategy", "immediate"),
     )
 
 

@@ -33,6 +33,7 @@ MUTUAL: Final = "mtls"
 # Programs close idle connections when they like, and a request that is under way at that moment is lost. Ours are closed before
 # most programs' are (2 seconds is the shortest common keep-alive); a new connection inside the pod costs next to nothing.
 _IDLE_TO_PROGRAM: Final = timedelta(seconds=1)
+_OWN_METADATA: Final = "hauberk"
 _RAW: Final = base_pb2.TransportSocket(name="raw", typed_config=any_(raw_buffer_pb2.RawBuffer()))
 
 
@@ -48,6 +49,9 @@ def outbound_cluster(service: MeshService, port: MeshPort, peers: ServicePeers, 
         if peers.mtls:
             cluster.transport_socket.CopyFrom(tls)
         return cluster
+    # Another mode makes another cluster: connections made in the old mode are brought to an end, and none carries a new request. A
+    # caller that went on in plain would be nobody to a policy.
+    cluster.metadata.filter_metadata[_OWN_METADATA].CopyFrom(struct(**{TLS_MODE: MUTUAL if peers.mtls else "mixed"}))
     cluster.type = Cluster.DiscoveryType.EDS
     cluster.eds_cluster_config.eds_config.CopyFrom(ads())
     cluster.lb_policy = Cluster.LbPolicy.LEAST_REQUEST
