@@ -108,22 +108,10 @@ def main() -> None:
     parser.add_argument("--endpoints", type=int, default=5)
     parser.add_argument("--address", default="127.0.0.1:15910")
     parser.add_argument("--trigger", type=int, default=15901)
-    parser.add_argument("--translator", default="hauberk.pilot.translator:MeshTranslator")
-    parser.add_argument("--profile", type=Path)
+    parser.add_argument("--translator", default="hauberk.local.pilot:SidecarTranslator")
     options = parser.parse_args()
     configure_logging("control-plane", readable=True)
     running = serve(options.services, options.endpoints, options.address, options.trigger, options.translator)
-    if options.profile:
-        import cProfile  # noqa: PLC0415
-
-        profile = cProfile.Profile()
-        try:
-            profile.runcall(asyncio.run, running)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            profile.dump_stats(options.profile)
-        return
     asyncio.run(running)
 
 
