@@ -12,25 +12,27 @@ from hauberk.mesh.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationPolicies:
-    """Policies by namespace, oldest first; those of the root namespace concern every namespace."""
+    """For each namespace the policies that may concern its workloads, oldest first; `elsewhere` those of the root namespace alone."""
 
-    root_namespace: str
+    elsewhere: tuple[AuthorizationPolicy, ...]
     by_namespace: Mapping[str, tuple[AuthorizationPolicy, ...]] = field(repr=False)
 
 
 def build_authorization_policies(root_namespace: str, *policies: AuthorizationPolicy) -> AuthorizationPolicies:
     """Index of `policies`."""
     found: dict[str, list[AuthorizationPolicy]] = {}
-    for policy in _oldest_first(policies):
+    for policy in policies:
         found.setdefault(policy.metadata.namespace, []).append(policy)
-    return AuthorizationPolicies(root_namespace, {namespace: tuple(each) for namespace, each in found.items()})
+    # Those of the root namespace concern every namespace.
+    root = found.pop(root_namespace, [])
+    merged = {namespace: tuple(_oldest_first((*root, *each))) for namespace, each in found.items()}
+    return AuthorizationPolicies(tuple(_oldest_first(root)), merged)
 
 
 def selected_policies(workload: Workload, index: AuthorizationPolicies) -> tuple[AuthorizationPolicy, ...]:
     """All policies that select `workload`: they add up, none overrides another."""
-    namespaces = dict.fromkeys((index.root_namespace, workload.namespace))
-    candidates = [policy for namespace in namespaces for policy in index.by_namespace.get(namespace, ())]
-    return tuple(_oldest_first(policy for policy in candidates if policy.spec.selector.matches(workload.labels)))
+    candidates = index.by_namespace.get(workload.namespace, index.elsewhere)
+    return tuple([policy for policy in candidates if policy.spec.selector.matches(workload.labels)])
 
 
 def _oldest_first(policies: Iterable[AuthorizationPolicy]) -> list[AuthorizationPolicy]:

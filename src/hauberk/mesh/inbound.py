@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.metadata import ObjectKey
@@ -37,6 +37,11 @@ class Inbound:
     policies: tuple[AuthorizationPolicy, ...]
     mode_origins: tuple[str, ...]
     service_origins: tuple[str, ...]
+
+
+def with_policies(inbound: Inbound, policies: tuple[AuthorizationPolicy, ...]) -> Inbound:
+    """The same workload, selected by `policies`."""
+    return replace(inbound, policies=policies) if policies else inbound
 
 
 def build_inbound(workload: Workload, modes: Modes, policies: tuple[AuthorizationPolicy, ...], *services: MeshService) -> Inbound:

@@ -18,7 +18,7 @@ from hauberk.api.service import Service
 from hauberk.mesh.authorization import build_authorization_policies, selected_policies
 from hauberk.mesh.config import read_mesh_config
 from hauberk.mesh.endpoints import Selection, ServiceEndpoints, ServicePeers, build_endpoints, build_peers
-from hauberk.mesh.inbound import Inbound, build_inbound
+from hauberk.mesh.inbound import Inbound, build_inbound, with_policies
 from hauberk.mesh.names import NameEntry, build_name
 from hauberk.mesh.peer_authentication import Modes, build_peer_authentications, effective_modes
 from hauberk.mesh.reuse import Reuse
@@ -129,10 +129,14 @@ class _Builder:
         for service in self.reuse(_oldest_first, services):
             for workload in selected[service.key]:
                 selecting.setdefault(workload.key, []).append(service)
-        items = {
-            key: (workload, modes[key], policies[key], *selecting.get(key, ())) for key, workload in workloads.items() if workload.meshed
-        }
-        return self.reuse.each(build_inbound, items)
+        meshed = {key: workload for key, workload in workloads.items() if workload.meshed}
+        # In two steps: a policy of the namespace concerns a thousand workloads, and their ports not at all.
+        unguarded = self.reuse.each(_unguarded, {key: (w, modes[key], *selecting.get(key, ())) for key, w in meshed.items()})
+        return self.reuse.each(with_policies, {key: (inbound, policies[key]) for key, inbound in unguarded.items()})
+
+
+def _unguarded(workload: Workload, modes: Modes, *services: MeshService) -> Inbound:
+    return build_inbound(workload, modes, (), *services)
 
 
 def _with_modes(workloads: tuple[Workload, ...], modes: Mapping[ObjectKey, Modes]) -> tuple[Workload | Modes, ...]:
