@@ -69,8 +69,8 @@ def _apply(namespace: MeshNamespace, document: dict[str, Any], scale: Scale) -> 
 
 
 def _pod(number: int, *, chosen: bool) -> dict[str, Any]:
-    # The program does nothing: what is measured is the mesh around it.
-    container = {"name": "main", "command": ["sleep", "infinity"], "ports": [{"containerPort": 8080}]}
+    # The program does nothing: what is measured is the mesh around it. It declares no port that would be waited for.
+    container = {"name": "main", "command": ["sleep", "infinity"]}
     labels = {"app": "member", "member": str(number), "chosen": "yes" if chosen else "no"}
     metadata = {"name": f"member-{number}", "labels": labels}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
