@@ -24,6 +24,7 @@ GROUPS: dict[str, Callable[[Scale], Iterator[Line]]] = {
     "commands": commands.measure,
     "requests": traffic.measure,
     "control-plane": control_plane.measure,
+    "control-plane": control_plane.measure,
 }
 
 

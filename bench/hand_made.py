@@ -61,7 +61,7 @@ def make_credentials(directory: Path) -> dict[str, Credentials]:
         )
         certificate = template.sign(root_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        made[side] = Credentials(*(directory / f"{side}.{suffix}" for suffix in ("pem", "key", "both")), root_file)
+        made[side] = Credentials(directory / f"{side}.pem", directory / f"{side}.key", directory / f"{side}.both", root_file)
         made[side].certificate.write_bytes(certificate)
         made[side].key.write_bytes(secret)
         made[side].both.write_bytes(certificate + secret)
@@ -107,9 +107,7 @@ def haproxy_server(credentials: Credentials) -> str:
 
 def _envoy(name: str, port: int, chain: Document, cluster: Document) -> str:
     listener = {"name": name, "address": _address("0.0.0.0", port), "filter_chains": [chain]}
-    return json.dumps(
-        {"node": {"id": name, "cluster": "bench"}, "static_resources": {"listeners": [listener], "clusters": [cluster]}}
-    )
+    return json.dumps({"node": {"id": name, "cluster": "bench"}, "static_resources": {"listeners": [listener], "clusters": [cluster]}})
 
 
 def _http_connections(name: str, cluster: str, filters: list[Document], records: Path | None) -> Document:

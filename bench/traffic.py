@@ -21,6 +21,7 @@ from hauberk.testing.mesh import Mesh, running_mesh
 from hauberk.testing.namespace import MeshNamespace
 
 GROUP = "requests"
+TIMES = "times"
 CPU_TARGET = 1.15  # of the pair configured by hand
 MESH, PLAIN, LEAN, RECORDING, HAPROXY = "mesh", "no mesh", "Envoys by hand", "Envoys by hand with records", "HAProxy by hand"
 _KINDS = {LEAN: "envoy", RECORDING: "envoy+records", HAPROXY: "haproxy"}
@@ -199,17 +200,17 @@ def _lines(samples: dict[str, list[Sample]]) -> Iterator[Line]:
     mesh, lean = samples[MESH], samples[LEAN]
     ratios = [ours.cpu / theirs.cpu for ours, theirs in zip(mesh, lean, strict=True)]
     name = "CPU per request of both sidecars, as a multiple of two Envoys by hand"
-    yield typical(GROUP, name, "×", ratios, target=CPU_TARGET, note="mTLS, policy and records against mTLS and policy")
-    for other in samples:
+    yield typical(GROUP, name, TIMES, ratios, target=CPU_TARGET, note="mTLS, policy and records against mTLS and policy")
+    for other, each in samples.items():
         if other not in (MESH, LEAN, PLAIN):
-            values = [ours.cpu / theirs.cpu for ours, theirs in zip(mesh, samples[other], strict=True)]
-            yield typical(GROUP, f"  the same, of {other}", "×", values, note="no policy, no records" if other == HAPROXY else "")
+            values = [ours.cpu / theirs.cpu for ours, theirs in zip(mesh, each, strict=True)]
+            yield typical(GROUP, f"  the same, of {other}", TIMES, values, note="no policy, no records" if other == HAPROXY else "")
     if HAPROXY not in samples:
         yield absent(GROUP, "HAProxy by hand", "haproxy not installed")
-    for other in samples:
+    for other, each in samples.items():
         if other != MESH:
-            values = [ours.per_second / theirs.per_second for ours, theirs in zip(mesh, samples[other], strict=True)]
-            yield typical(GROUP, f"requests per second, as a multiple of {other}", "×", values)
+            values = [ours.per_second / theirs.per_second for ours, theirs in zip(mesh, each, strict=True)]
+            yield typical(GROUP, f"requests per second, as a multiple of {other}", TIMES, values)
     for name, each in samples.items():
         if name != PLAIN:
             yield typical(GROUP, f"CPU per request: {name}", "µs", [sample.cpu for sample in each])
