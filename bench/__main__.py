@@ -24,7 +24,6 @@ GROUPS: dict[str, Callable[[Scale], Iterator[Line]]] = {
     "commands": commands.measure,
     "requests": traffic.measure,
     "control-plane": control_plane.measure,
-    "control-plane": control_plane.measure,
 }
 
 

@@ -2,7 +2,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from bench import hand_made
 from bench.hand_made import Credentials
 
