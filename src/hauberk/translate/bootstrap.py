@@ -83,9 +83,8 @@ def envoy_command(binary: Path | str, bootstrap: bytes, *, concurrency: int = 1,
         "--disable-hot-restart",
         *("--file-flush-interval-msec", str(_FLUSH)),
         *("--drain-time-s", str(_DRAIN)),
-        # The next answer on every such connection says that it is the last: a pod that leaves has seconds, and a connection in a mode
-        # that is no longer allowed should not have more.
-        *("--drain-strategy", "immediate"),
+        # Not at once: a caller whose connection ends before it has heard of a new mode would come back in the old one and be refused.
+        *("--drain-strategy", "gradual"),
     )
 
 
