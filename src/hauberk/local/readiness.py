@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hauberk.kit.places import Places
 
 _OK: Final = 200
-_RESTARTS_TOLERATED: Final = 3
+_RESTARTS_TOLERATED: Final = 2  # what ended three times with nobody having killed it will end a fourth time
 _SHORTEST_PAUSE: Final = 0.02  # seconds between two looks; it grows, because a slow start is not made faster by looking
 _LONGEST_PAUSE: Final = 0.2
 _PATIENCE: Final = 2.0  # seconds for one answer
@@ -34,8 +34,10 @@ def await_ready(places: Places, seconds: float, progress: Callable[[str], None],
     for title, name, socket, path in stages:
         progress(f"waiting for the {title}")
         pause = _SHORTEST_PAUSE
+        # Of a mesh that has run for long, only what happens from now on counts.
+        before = 0 if pidfd is not None else _restarts(places, name)
         while not _answers(socket, path):
-            _require_alive(places, name, pidfd, pause)
+            _require_alive(places, name, pidfd, pause, before)
             if time.monotonic() > deadline:
                 log = places.process_log(name)
                 raise NotReadyInTime(f"the {title} was not ready within {seconds:g} s", f"look into {log}{_last_words(log)}")
@@ -52,7 +54,16 @@ def _answers(socket: Path, path: str) -> bool:
     return status == _OK and all(each["ready"] for each in agents)
 
 
-def _require_alive(places: Places, name: str, pidfd: int | None, pause: float) -> None:
+def _restarts(places: Places, name: str) -> int:
+    """How often the part has been started again; 0 while init is busy, or ending: the next look tells."""
+    try:
+        part = contact.ask(places.init_socket).parts.get(name)
+    except LinuxFailure:
+        return 0
+    return part.restarts if part is not None else 0
+
+
+def _require_alive(places: Places, name: str, pidfd: int | None, pause: float, before: int) -> None:
     if pidfd is None:
         time.sleep(pause)
     else:
@@ -61,11 +72,7 @@ def _require_alive(places: Places, name: str, pidfd: int | None, pause: float) -
         if poll.poll(pause * 1000):
             log = places.process_log("init")
             raise StartFailed("the mesh ended while it was starting", f"look into {log}{_last_words(log)}")
-    try:
-        part = contact.ask(places.init_socket).parts.get(name)
-    except LinuxFailure:
-        return  # busy, or ending: the next look tells
-    if part is not None and part.restarts >= _RESTARTS_TOLERATED:
+    if _restarts(places, name) - before >= _RESTARTS_TOLERATED:
         log = places.process_log(name)
         why, remedy = _last_error(log)
         title = name.replace("-", " ")
