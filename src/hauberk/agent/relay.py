@@ -67,12 +67,27 @@ class Relay:
         session = self._downstream.session if self._downstream else None
         if session is None or self._identity is None or self._pending or not session.synced:
             return False
-        return {resource.name for layer in self._accepted() for resource in layer if resource.type_url == LISTENER} >= _ESSENTIAL
+        listeners = {resource.name for layer in self._accepted() for resource in layer if resource.type_url == LISTENER}
+        return listeners >= _ESSENTIAL and not self.stuck
+
+    @property
+    def stuck(self) -> bool:
+        """Whether Envoy, in this life, refuses a main listener that it had accepted: it cannot have its port, and never tries again."""
+        return any(r.type_url == LISTENER and r.name in _ESSENTIAL for r in self._refused_anew())
 
     @property
     def rejections(self) -> tuple[Rejection, ...]:
         """What Envoy refuses at present."""
-        return tuple(self._refused.values())
+        return (*self._refused.values(), *self._refused_anew())
+
+    def _refused_anew(self) -> tuple[Rejection, ...]:
+        # Not the resource's fault but that of the place Envoy was restarted in, so the control plane is told nothing of it.
+        session = self._downstream.session if self._downstream else None
+        if session is None or not session.rejections:
+            return ()
+        versions = {(resource.type_url, resource.name): resource.version for layer in self._accepted() for resource in layer}
+        unsettled = {received.type_url for received, _ in self._pending}
+        return tuple(r for r in session.rejections if r.type_url not in unsettled and versions.get((r.type_url, r.name)) == r.version)
 
     @property
     def settled_resources(self) -> tuple[Resource, ...] | None:

@@ -66,6 +66,7 @@ class Sidecar:
         self._identified = asyncio.Event()
         self._configured = asyncio.Event()
         self._cacheable = asyncio.Event()
+        self._stuck = asyncio.Event()
         self._running = False
         self._restarts = 0
         self._problem = ""
@@ -109,6 +110,8 @@ class Sidecar:
             self._configured.set()
         else:
             self._configured.clear()
+        if self._relay.stuck:
+            self._stuck.set()
         self.on_change()
 
     async def _keep_running(self) -> NoReturn:
@@ -136,14 +139,27 @@ class Sidecar:
         started = await self._process.ensure(self.pod, binary=self._envoy, argv=argv, directory=self.directory, log=log)
         _log.info("envoy started" if started else "envoy adopted", pod=self.pod.full_name)
         self._running = True
-        watcher = asyncio.create_task(self._become_ready(), name="sidecar:ready")
+        self._stuck.clear()
+        watchers = (
+            asyncio.create_task(self._become_ready(), name="sidecar:ready"),
+            asyncio.create_task(self._end_when_stuck(), name="sidecar:stuck"),
+        )
         try:
             return await self._process.ended()
         finally:
-            watcher.cancel()
+            for watcher in watchers:
+                watcher.cancel()
             self._running = False
             self.ready.clear()
-            await asyncio.gather(watcher, return_exceptions=True)
+            await asyncio.gather(*watchers, return_exceptions=True)
+
+    async def _end_when_stuck(self) -> None:
+        """An Envoy that cannot listen where all of its pod's traffic is led is ended, since only the next one will try again."""
+        await self._stuck.wait()
+        _log.warning(
+            "envoy cannot listen and is ended", pod=self.pod.full_name, reason="; ".join(r.message for r in self._relay.rejections)
+        )
+        await self._process.stop()
 
     async def _become_ready(self) -> None:
         delay = _READY_POLL_SECONDS

@@ -219,6 +219,30 @@ def test_a_restarted_envoy_is_configured_while_the_control_plane_is_down(relay: 
     assert relay.configured
 
 
+def test_a_restarted_envoy_that_cannot_have_its_ports_is_not_configured_but_stuck(relay: Relay) -> None:
+    plane = FakeControlPlane(relay)
+    first = FakeEnvoy(relay)
+    first.start()
+    configure(relay, plane)
+    first.answer()
+    relay.disconnect()
+    restarted = FakeEnvoy(relay, refuses={"virtualInbound"})
+    restarted.start()
+    assert (relay.configured, relay.stuck) == (False, True)
+    assert [(r.name, r.message) for r in relay.rejections] == [("virtualInbound", "virtualInbound: bad")]
+    FakeEnvoy(relay).start()
+    assert (relay.configured, relay.stuck, relay.rejections) == (True, False, ())
+
+
+def test_a_new_main_listener_that_is_refused_leaves_nothing_stuck(relay: Relay) -> None:
+    plane = FakeControlPlane(relay)
+    envoy = FakeEnvoy(relay, refuses={"virtualInbound"})
+    envoy.start()
+    configure(relay, plane)
+    envoy.answer()
+    assert (relay.configured, relay.stuck) == (False, False)
+
+
 def test_the_last_good_version_is_what_a_restarted_envoy_gets(relay: Relay) -> None:
     plane = FakeControlPlane(relay)
     envoy = FakeEnvoy(relay)
