@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
-from itertools import chain
+from typing import Final, TypeVar
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.metadata import ObjectKey
@@ -13,7 +13,6 @@ from hauberk.envoy.name import INBOUND_PASSTHROUGH
 from hauberk.envoy.name import inbound as inbound_name
 from hauberk.mesh.inbound import Inbound, InboundPort
 from hauberk.mesh.protocol import Protocol
-from hauberk.mesh.reuse import Reuse
 from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.translate.clusters import inbound_cluster
 from hauberk.translate.encode import encode_resource
@@ -21,12 +20,15 @@ from hauberk.translate.inbound_listener import virtual_inbound
 from hauberk.translate.limits import Limits
 from hauberk.translate.outbound import limits_of
 from hauberk.translate.outbound_listeners import virtual_outbound
-from hauberk.translate.rbac import HttpRules, http_rules
+from hauberk.translate.rbac import http_rules
 from hauberk.translate.routes import inbound_routes
 from hauberk.xds.resource import Resource
 
 Resources = tuple[Resource, ...]
 Policies = tuple[AuthorizationPolicy, ...]
+Part = TypeVar("Part", bound=Hashable)
+# Shapes of policies that are no more are remembered beside those in use, up to this many.
+_SPARE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +55,51 @@ class Way:
     origins: tuple[str, ...]
 
 
-def translate_inbound(snapshot: MeshSnapshot) -> Mapping[ObjectKey, Resources]:
-    """For every workload with a sidecar what only that sidecar is told."""
-    return snapshot.reuse(_translate, snapshot.inbound, limits_of(snapshot), snapshot.reuse)
+def translate_inbound(snapshot: MeshSnapshot, pod: ObjectKey) -> Resources:
+    """What only the sidecar of `pod` is told; empty if it has none. The very same tuple as last time if nothing of it changed."""
+    inbound = snapshot.inbound.get(pod)
+    if inbound is None:
+        return ()
+    return snapshot.reuse(_Inbounds, limits_of(snapshot)).translate(inbound, snapshot.inbound)
 
 
-def _translate(inbounds: Mapping[ObjectKey, Inbound], limits: Limits, reuse: Reuse) -> Mapping[ObjectKey, Resources]:
-    items = {key: (inbound,) for key, inbound in inbounds.items()}
-    shapes = reuse.each(_shape, items)
-    rules = reuse.each(_rules, {shape.which: shape.policies for shape in shapes.values()}, limits)
-    distinct = {shape: (shape, rules[shape.which]) for shape in shapes.values()}
-    guards = reuse.each(_guard, distinct, limits)
-    ways = reuse.each(_way, items)
-    clusters = reuse.each(_clusters, {key: (way,) for key, way in ways.items()}, limits)
-    return reuse.each(_join, {key: (guards[shape], clusters[key]) for key, shape in shapes.items()})
+class _Inbounds:
+    """What was made for each workload and what many of them share, for as long as the mesh's limits stay the same.
+
+    Workload by workload, when its proxy is there to be told: one that cannot be translated stops no other, and pods whose
+    proxies are served elsewhere cost nothing.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._own: dict[ObjectKey, tuple[Inbound, Resources]] = {}
+        self._guards: dict[Shape, Resources] = {}
+        self._clusters: dict[Way, Resources] = {}
+
+    def translate(self, inbound: Inbound, living: Collection[ObjectKey]) -> Resources:
+        key = inbound.workload
+        before = self._own.get(key)
+        if before is not None and before[0] is inbound:
+            return before[1]
+        self._forget(living)
+        made = (*self._made(self._clusters, _clusters, _way(inbound)), *self._made(self._guards, _guard, _shape(inbound)))
+        kept = before[1] if before is not None and before[1] == made else made
+        self._own[key] = (inbound, kept)
+        return kept
+
+    def _made(self, known: dict[Part, Resources], make: Callable[[Part, Limits], Resources], part: Part) -> Resources:
+        found = known.get(part)
+        if found is None:
+            found = known[part] = make(part, self._limits)
+        return found
+
+    def _forget(self, living: Collection[ObjectKey]) -> None:
+        # Twice as many as there can be in use: rarely, and never in the middle of a push to all.
+        if len(self._own) > 2 * len(living):
+            self._own = {key: own for key, own in self._own.items() if key in living}
+        for known in (self._guards, self._clusters):
+            if len(known) > 2 * len(living) + _SPARE:
+                known.clear()
 
 
 def _shape(inbound: Inbound) -> Shape:
@@ -81,13 +114,8 @@ def _shape(inbound: Inbound) -> Shape:
     )
 
 
-def _rules(*arguments: AuthorizationPolicy | Limits) -> HttpRules:
-    policies = [each for each in arguments if isinstance(each, AuthorizationPolicy)]
-    (limits,) = (each for each in arguments if isinstance(each, Limits))
-    return http_rules(policies, limits.trust_domain)
-
-
-def _guard(shape: Shape, rules: HttpRules, limits: Limits) -> Resources:
+def _guard(shape: Shape, limits: Limits) -> Resources:
+    rules = http_rules(shape.policies, limits.trust_domain)
     inbound_listener = virtual_inbound(shape.ports, shape.mode, shape.policies, limits, ipv6=shape.ipv6)
     outbound_listener = virtual_outbound(limits, ipv6=shape.ipv6)
     names = [(str(inbound_name(port.number)), port.protocol) for port in shape.ports if port.protocol is not Protocol.TCP]
@@ -106,7 +134,3 @@ def _way(inbound: Inbound) -> Way:
 def _clusters(way: Way, limits: Limits) -> Resources:
     made = (inbound_cluster(port, way.addresses, limits) for port in way.ports)
     return tuple(encode_resource(cluster, cluster.name, way.origins) for cluster in made)
-
-
-def _join(guard: Resources, clusters: Resources) -> Resources:
-    return tuple(chain(clusters, guard))

@@ -18,7 +18,7 @@ def translate_shared(snapshot: MeshSnapshot, namespace: str) -> Resources:
 
 def translate_own(snapshot: MeshSnapshot, pod: ObjectKey) -> Resources:
     """What only the sidecar of `pod` is told; empty if the pod has no sidecar. The same tuple if nothing of it changed."""
-    return translate_inbound(snapshot).get(pod, ())
+    return translate_inbound(snapshot, pod)
 
 
 def _join(mesh: Resources, namespace: Resources) -> Resources:
