@@ -50,7 +50,8 @@ class Reuse:
     def each(self, make: Callable[..., R], items: Mapping[K, Inputs], *common: Any, scope: Hashable = None) -> Mapping[K, R]:
         """`make(*inputs, *common)` for the inputs of every item; the same mapping as last time if no value is new.
 
-        An item is made again only if one of its inputs, or one of `common`, is another object than last time.
+        An item is made again only if one of its inputs, or one of `common`, is another object than last time. `items` is kept
+        until the next call: it must not be changed afterwards.
         """
         last = self._slots.get((make, scope))
         before: Mapping[K, R] = last.value if last is not None else {}

@@ -1,45 +1,86 @@
-"""The chains of the inbound listener: which one takes what."""
-
 from __future__ import annotations
+
+from datetime import timedelta
 
 import pytest
 
-from hauberk.api.mesh_config import MeshConfig
 from hauberk.api.peer_authentication import MtlsMode
 from hauberk.mesh.inbound import InboundPort
 from hauberk.mesh.protocol import Protocol
-from hauberk.mesh.settings import MeshSettings
 from hauberk.translate.inbound_listener import virtual_inbound
-from hauberk.translate.limits import build_limits
+from hauberk.translate.limits import Limits
 from hauberk.translate.listener import Listener
 
-LIMITS = build_limits(MeshConfig(), MeshSettings())
+LIMITS = Limits(
+    trust_domain="cluster.local",
+    connect_timeout=timedelta(seconds=10),
+    connection_age=timedelta(hours=1),
+    detection=timedelta(milliseconds=300),
+    normalization="DEFAULT",
+    registry_only=False,
+)
 
 
-def listener(protocol: Protocol, mode: MtlsMode) -> Listener:
-    return virtual_inbound((InboundPort(8080, protocol, mode),), mode, (), LIMITS, ipv6=True)
+def listener(protocol: Protocol, mode: MtlsMode, default: MtlsMode = MtlsMode.STRICT) -> Listener:
+    return virtual_inbound((InboundPort(80, protocol, mode),), default, (), LIMITS, ipv6=True)
 
 
-@pytest.mark.parametrize("mode", [MtlsMode.PERMISSIVE, MtlsMode.DISABLE])
-def test_a_chain_for_plain_http_leaves_other_plaintext_to_one_as_specific(mode: MtlsMode) -> None:
-    # Envoy chooses by the carrier before it looks at what is carried, and does not come back to a chain that left it open.
-    plain = [chain.filter_chain_match for chain in listener(Protocol.SNIFFED, mode).filter_chains if not chain.HasField("transport_socket")]
-    carried = [match for match in plain if match.transport_protocol != "tls"]
-    assert {match.transport_protocol for match in carried} == {"raw_buffer"}
-    assert {bool(match.application_protocols) for match in carried} == {True, False}
+def chains(protocol: Protocol, mode: MtlsMode) -> list[str]:
+    return [chain.name for chain in listener(protocol, mode).filter_chains if chain.filter_chain_match.HasField("destination_port")]
 
 
-@pytest.mark.parametrize("protocol", [*Protocol])
-def test_a_strict_port_has_no_chain_without_mutual_tls(protocol: Protocol) -> None:
-    assert all(chain.HasField("transport_socket") for chain in listener(protocol, MtlsMode.STRICT).filter_chains)
+@pytest.mark.parametrize(
+    ("protocol", "mode", "expected"),
+    [
+        (Protocol.HTTP, MtlsMode.STRICT, ["80-http-mtls"]),
+        (Protocol.HTTP, MtlsMode.PERMISSIVE, ["80-http-mtls", "80-http"]),
+        (Protocol.GRPC, MtlsMode.DISABLE, ["80-http-mtls", "80-http"]),
+        (Protocol.TCP, MtlsMode.STRICT, ["80-tcp-mtls", "80-tcp-tls"]),
+        (Protocol.TCP, MtlsMode.PERMISSIVE, ["80-tcp-mtls", "80-tcp-tls", "80-tcp-plain"]),
+        (Protocol.TCP, MtlsMode.DISABLE, ["80-tcp-plain"]),
+        (Protocol.SNIFFED, MtlsMode.STRICT, ["80-http-mtls", "80-tcp-mtls", "80-tcp-tls"]),
+        (Protocol.SNIFFED, MtlsMode.PERMISSIVE, ["80-http-mtls", "80-tcp-mtls", "80-tcp-tls", "80-http", "80-tcp-plain"]),
+    ],
+)
+def test_a_port_has_the_chains_of_its_protocol_and_mode(protocol: Protocol, mode: MtlsMode, expected: list[str]) -> None:
+    assert chains(protocol, mode) == expected
 
 
-@pytest.mark.parametrize("protocol", [Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC, Protocol.SNIFFED])
-def test_chains_for_callers_of_the_mesh_are_the_same_in_every_mode(protocol: Protocol) -> None:
-    def mutual(mode: MtlsMode) -> list[bytes]:
-        chains = listener(protocol, mode).filter_chains
-        return [
-            c.SerializeToString(deterministic=True) for c in chains if c.HasField("transport_socket") and not c.name.endswith("tcp-tls")
-        ]
+@pytest.mark.parametrize("protocol", list(Protocol))
+def test_strict_has_no_chain_without_mutual_tls(protocol: Protocol) -> None:
+    made = listener(protocol, MtlsMode.STRICT)
+    assert all(chain.HasField("transport_socket") for chain in made.filter_chains)
+    assert not made.HasField("default_filter_chain")
 
-    assert mutual(MtlsMode.STRICT) == mutual(MtlsMode.PERMISSIVE) == mutual(MtlsMode.DISABLE)
+
+@pytest.mark.parametrize("protocol", [Protocol.HTTP, Protocol.SNIFFED, Protocol.TCP])
+def test_chains_for_callers_of_the_mesh_are_the_same_in_strict_and_permissive(protocol: Protocol) -> None:
+    strict, permissive = (
+        {chain.name: chain for chain in listener(protocol, mode).filter_chains} for mode in (MtlsMode.STRICT, MtlsMode.PERMISSIVE)
+    )
+    for name in strict:
+        if name.endswith("-mtls"):
+            assert strict[name] == permissive[name]
+
+
+def test_no_two_chains_match_the_same_connections() -> None:
+    for protocol in Protocol:
+        for mode in (MtlsMode.STRICT, MtlsMode.PERMISSIVE, MtlsMode.DISABLE):
+            made = listener(protocol, mode, MtlsMode.PERMISSIVE)
+            matches = [chain.filter_chain_match.SerializeToString(deterministic=True) for chain in made.filter_chains]
+            assert len(set(matches)) == len(matches), (protocol, mode)
+
+
+def test_a_server_that_may_speak_first_is_not_waited_for_on_a_port_without_tls() -> None:
+    tls = next(f for f in listener(Protocol.TCP, MtlsMode.DISABLE).listener_filters if f.name.endswith("tls_inspector"))
+    assert tls.filter_disabled.destination_port_range.start == 80
+    assert not listener(Protocol.TCP, MtlsMode.STRICT).continue_on_listener_filters_timeout
+
+
+def test_plain_http_is_looked_for_only_where_it_is_taken_and_not_declared() -> None:
+    def inspects(made: Listener) -> bool:
+        return any(f.name.endswith("http_inspector") for f in made.listener_filters)
+
+    assert not inspects(listener(Protocol.HTTP, MtlsMode.PERMISSIVE))
+    assert not inspects(listener(Protocol.SNIFFED, MtlsMode.STRICT))
+    assert inspects(listener(Protocol.SNIFFED, MtlsMode.PERMISSIVE))
