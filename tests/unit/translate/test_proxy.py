@@ -104,9 +104,10 @@ def test_a_policy_changes_what_guards_its_workloads_and_nothing_shared() -> None
 
 def test_workloads_of_one_shape_share_their_encoded_listener() -> None:
     snapshot = build_snapshot(world(), None)
-    one, two = ({r.name: r for r in translate_own(snapshot, key("Pod", name))} for name in ("web-1", "web-2"))
-    assert one["virtualInbound"] is two["virtualInbound"]
-    assert one["inbound|8080||"] != two["inbound|8080||"]
+    one, two = ({(r.type_url, r.name): r for r in translate_own(snapshot, key("Pod", name))} for name in ("web-1", "web-2"))
+    assert one[LISTENER, "virtualInbound"] is two[LISTENER, "virtualInbound"]
+    assert one[ROUTES, "inbound|8080||"] is two[ROUTES, "inbound|8080||"]
+    assert one[CLUSTER, "inbound|8080||"] != two[CLUSTER, "inbound|8080||"]
 
 
 def test_the_resources_have_the_names_that_dashboards_parse() -> None:
