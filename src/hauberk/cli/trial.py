@@ -46,6 +46,8 @@ def _mounts() -> None:
     pid = os.fork()
     if pid == 0:
         try:
+            # Its own mounts: what it covers may be where this very program lies.
+            namespaces.unshare(namespaces.NEWNS)
             mounts.make_slave()
             mounts.mount("proc", "/proc", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
             mounts.mount("tmpfs", "/tmp", mounts.NOSUID | mounts.NODEV)  # noqa: S108 -- covered, in a namespace that ends at once
