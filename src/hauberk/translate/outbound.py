@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import chain
 
 from hauberk.api.metadata import ObjectKey
@@ -46,7 +46,8 @@ def translate_mesh(snapshot: MeshSnapshot) -> Resources:
     clusters = reuse(_all_clusters, services, snapshot.peers, limits, reuse)
     endpoints = reuse(_all_endpoints, services, snapshot.endpoints, reuse)
     headless = reuse(_headless_addresses, services, snapshot.endpoints)
-    listeners = reuse(_listeners, services, headless, limits, reuse(_has_ipv6, services, snapshot.workloads))
+    ipv6 = reuse(_has_ipv6, services, snapshot.workloads)
+    listeners = reuse(_all_listeners, services, headless, limits, ipv6, reuse)
     return reuse(_join, reuse(_common, limits), clusters, endpoints, listeners)
 
 
@@ -55,7 +56,7 @@ def translate_routes(snapshot: MeshSnapshot, namespace: str) -> Resources:
     reuse, domain = snapshot.reuse, snapshot.settings.cluster_domain
     hosts = reuse(_all_virtual_hosts, snapshot.services, namespace, domain, reuse, scope=namespace)
     shared = reuse(_shared_routes, snapshot.services, hosts, limits_of(snapshot), scope=namespace)
-    sniffed = reuse(_sniffed_routes, snapshot.services)
+    sniffed = reuse(_all_sniffed_routes, snapshot.services, reuse)
     return reuse(_concatenate, shared, sniffed, scope=namespace)
 
 
@@ -114,31 +115,46 @@ def _has_ipv6(services: Services, workloads: Mapping[ObjectKey, Workload]) -> bo
     return any(":" in address for address in addresses)
 
 
-def _listeners(services: Services, headless: Mapping[ObjectKey, tuple[str, ...]], limits: Limits, ipv6: bool) -> Resources:
+def _all_listeners(
+    services: Services, headless: Mapping[ObjectKey, tuple[str, ...]], limits: Limits, ipv6: bool, reuse: Reuse
+) -> Resources:
+    made = reuse.each(_service_listeners, {key: (service, *headless.get(key, ())) for key, service in services.items()}, limits)
     found: dict[str, Resource] = {}
-    http: dict[int, list[str]] = {}
-    for service in sorted(services.values(), key=lambda each: each.age):
-        origin = str(service.key)
-        for port in service.ports:
-            if port.protocol.is_http:
-                http.setdefault(port.port, []).append(origin)
-                continue
-            # Each pod of a headless service by itself: one that comes or goes must not end connections to the others.
-            groups = [service.addresses] if service.addresses else [(address,) for address in headless.get(service.key, ())]
-            for addresses in groups:
-                listener = _own_listener(service, port, addresses, limits)
-                # Two headless services may name one port of one pod: the older has it.
-                found.setdefault(listener.name, listener)
-    for port_number, origins in sorted(http.items()):
-        listener_message = http_listener(port_number, limits, ipv6=ipv6)
-        found[listener_message.name] = encode_resource(listener_message, listener_message.name, origins)
-    return tuple(found.values())
+    for service in sorted(services.values(), key=_age):
+        for listener in made[service.key]:
+            # Two headless services may name one port of one pod: the older has it.
+            found.setdefault(listener.name, listener)
+    return (*found.values(), *reuse(_http_listeners, services, limits, ipv6))
+
+
+def _age(service: MeshService) -> tuple[object, str, str]:
+    return service.age
+
+
+def _service_listeners(service: MeshService, *rest: str | Limits) -> Resources:
+    pods = [each for each in rest if isinstance(each, str)]
+    (limits,) = (each for each in rest if isinstance(each, Limits))
+    # Each pod of a headless service by itself: one that comes or goes must not end connections to the others.
+    groups = [service.addresses] if service.addresses else [(address,) for address in pods]
+    return tuple(
+        _own_listener(service, port, addresses, limits) for port in service.ports if not port.protocol.is_http for addresses in groups
+    )
 
 
 def _own_listener(service: MeshService, port: MeshPort, addresses: tuple[str, ...], limits: Limits) -> Resource:
     sniffed = port.protocol is Protocol.SNIFFED
     listener = sniffed_listener(service, port, addresses, limits) if sniffed else tcp_listener(service, port, addresses)
     return encode_resource(listener, listener.name, (str(service.key),))
+
+
+def _http_listeners(services: Services, limits: Limits, ipv6: bool) -> Resources:
+    origins: dict[int, list[str]] = {}
+    for service in services.values():
+        for port in service.ports:
+            if port.protocol.is_http:
+                origins.setdefault(port.port, []).append(str(service.key))
+    made = ((http_listener(port, limits, ipv6=ipv6), found) for port, found in sorted(origins.items()))
+    return tuple(encode_resource(listener, listener.name, found) for listener, found in made)
 
 
 def _virtual_hosts(service: MeshService, namespace: str, cluster_domain: str) -> Mapping[int, bytes]:
@@ -162,20 +178,16 @@ def _shared_route(number: int, services: Services, hosts: Mapping[ObjectKey, Map
     return encode_parts(ROUTES, str(number), (*having.values(), encode(rest)), map(str, having))
 
 
-def _sniffed_routes(services: Services) -> Resources:
-    return tuple(_sniffed_route(service, port) for service, port in _sniffed(services))
+def _all_sniffed_routes(services: Services, reuse: Reuse) -> Resources:
+    made = reuse.each(_sniffed_routes, {key: (service,) for key, service in services.items()})
+    return tuple(chain.from_iterable(made.values()))
 
 
-def _sniffed_route(service: MeshService, port: MeshPort) -> Resource:
-    name = f"{service.host}:{port.port}"
-    return encode_resource(outbound_routes(name, [any_host(service, port)]), name, (str(service.key),))
-
-
-def _sniffed(services: Services) -> Iterator[tuple[MeshService, MeshPort]]:
-    for service in services.values():
-        for port in service.ports:
-            if port.protocol is Protocol.SNIFFED:
-                yield service, port
+def _sniffed_routes(service: MeshService) -> Resources:
+    """A configuration for each port of `service` on which HTTP may be found: no other service can be meant there."""
+    ports = (port for port in service.ports if port.protocol is Protocol.SNIFFED)
+    made = (outbound_routes(f"{service.host}:{port.port}", [any_host(service, port)]) for port in ports)
+    return tuple(encode_resource(each, each.name, (str(service.key),)) for each in made)
 
 
 def _join(
