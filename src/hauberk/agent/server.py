@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from hauberk.agent.agent_status import build_status, describe_pod
 from hauberk.agent.envoy_admin import AdminUnreachable
 from hauberk.agent.log_files import ContainerLog
 from hauberk.agent.log_stream import follow, read_tail
-from hauberk.agent.peer import PeerCheckedProtocol, listen
 from hauberk.agent.pod_life import PodLife
 from hauberk.agent.pods import Pods
 from hauberk.agent.program import SIDECAR
@@ -28,11 +26,13 @@ from hauberk.agent.records import Records
 from hauberk.agent.sidecar import Sidecars, SidecarUnknown
 from hauberk.api.problem import problem
 from hauberk.kit.clock import Clock
+from hauberk.kit.unix_server import allowed_users, listen, protocol_for
 from hauberk.telemetry.record import AccessRecord
 from hauberk.telemetry.store import RecordQuery
 
 _GRACE_SECONDS: Final = 1
 _LINES: Final = "application/x-ndjson"
+_STRANGER: Final = json.dumps({"problems": [problem("HBK0506", "this mesh was started by another user").to_json()]}).encode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ async def serve(parts: Parts, path: Path) -> None:
     """Answers on the socket at `path` until cancelled."""
     config = uvicorn.Config(
         build_app(parts),
-        http=PeerCheckedProtocol,
+        http=protocol_for(allowed_users(), _STRANGER),
         ws="none",
         lifespan="off",
         access_log=False,
@@ -154,7 +154,7 @@ async def serve(parts: Parts, path: Path) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = _Server(config)
-    with listen(path, socket.SOCK_STREAM) as listener:
+    with listen(path) as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="agent-http")
         try:
             await asyncio.shield(serving)

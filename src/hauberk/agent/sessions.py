@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from hauberk.agent.environment import ReferenceBroken
-from hauberk.agent.peer import is_allowed, listen
 from hauberk.agent.pod_life import PodLife
 from hauberk.agent.pod_socket import dial
 from hauberk.agent.pods import Pods
 from hauberk.agent.program import NotRunnable
 from hauberk.kit.log import logger
+from hauberk.kit.unix_server import allowed_users, listen, peer_uid
 from hauberk.linux.failure import LaunchFailure, ProgramNotStarted
 from hauberk.linux.launch import Launcher
 from hauberk.linux.process import ProcessSpec
@@ -60,7 +60,7 @@ class Sessions:
 
     async def _serve_one(self, connection: socket.socket) -> None:
         with connection:
-            if not is_allowed(connection):
+            if peer_uid(connection) not in allowed_users():
                 return
             descriptors: list[int] = []
             try:

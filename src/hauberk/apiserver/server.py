@@ -1,7 +1,7 @@
 """The API on a Unix socket, served until cancelled."""
 
 import asyncio
-import socket
+import json
 from pathlib import Path
 
 import uvicorn
@@ -9,17 +9,18 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from uvicorn.server import ServerState
 
+from hauberk.api.problem import problem
 from hauberk.apiserver.mesh import get_names, get_ready, get_status, get_trust_bundle, issue_certificate
-from hauberk.apiserver.peer import allowed_users, protocol_for
 from hauberk.apiserver.reading import get_object, get_objects
 from hauberk.apiserver.refusal import HANDLERS
 from hauberk.apiserver.state import Parts
 from hauberk.apiserver.together import apply_files, delete_objects
 from hauberk.apiserver.writing import delete_object, patch_object, patch_status
+from hauberk.kit.unix_server import allowed_users, listen, protocol_for
 
-BACKLOG = 256
 GRACE_SECONDS = 3  # for requests that are being answered when the server is asked to end
 
+_STRANGER = json.dumps({"problems": [problem("HBK0506", "this mesh was started by another user").to_json()]}).encode()
 _OBJECT = "/v1/objects/{plural}/{namespace}/{name}"
 ROUTES = (
     Route("/v1/objects/{plural}", get_objects, methods=["GET"]),
@@ -44,23 +45,9 @@ def build_app(parts: Parts) -> Starlette:
     return app
 
 
-def listen(path: Path) -> socket.socket:
-    """A socket that only this user can connect to, in place of one that a killed process left."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(str(path))
-        path.chmod(0o600)
-        listener.listen(BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
 async def serve(parts: Parts, path: Path) -> None:
     """Answers on the socket until cancelled; then closes streams in order and lets running requests end."""
-    answering = protocol_for(allowed_users())
+    answering = protocol_for(allowed_users(), _STRANGER)
     config = uvicorn.Config(build_app(parts), http=answering, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
     state = ServerState()

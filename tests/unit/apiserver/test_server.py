@@ -1,6 +1,4 @@
 import asyncio
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -8,30 +6,19 @@ import pytest
 from tests.unit.apiserver.serving import Api, FakePilot, codes, serving
 from tests.unit.apiserver.test_apply import config_map
 
-from hauberk.apiserver import body, peer, server
+from hauberk.apiserver import body
+from hauberk.kit import unix_server
 from hauberk.sources.problems import StoreUnwritable
-
-
-def test_the_socket_is_for_its_owner_only(tmp_path: Path) -> None:
-    with server.listen(tmp_path / "api.sock"):
-        assert (tmp_path / "api.sock").stat().st_mode & 0o777 == 0o600
 
 
 async def test_other_users_are_turned_away_before_they_are_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(tmp_path) as api:
         await api.apply(config_map("a"))
-        monkeypatch.setattr(peer, "peer_uid", lambda _: 65534)
+        monkeypatch.setattr(unix_server, "peer_uid", lambda _: 65534)
         status, answer = await api.request("POST", "/v1/delete", {"kind": "cm", "names": ["a"]})
         assert (status, codes(answer)) == (403, ["HBK0506"])
         monkeypatch.undo()
         assert await api.names("cm") == ["a"]
-
-
-def test_the_kernel_tells_who_the_peer_is() -> None:
-    one, other = socket.socketpair(socket.AF_UNIX)
-    with one, other:
-        assert peer.peer_uid(one) == os.geteuid()
-    assert peer.allowed_users() == {0, os.geteuid()}
 
 
 async def test_status_tells_of_the_control_plane_and_the_proxies(api: Api) -> None:
@@ -110,6 +97,6 @@ async def test_a_bug_is_told_and_the_next_request_is_answered(api: Api, monkeypa
 
 
 async def test_a_socket_that_a_killed_server_left_is_replaced(tmp_path: Path) -> None:
-    server.listen(tmp_path / "api.sock").close()
+    unix_server.listen(tmp_path / "api.sock").close()
     async with serving(tmp_path) as api:
         assert await api.names("ns") == ["default", "istio-system"]
