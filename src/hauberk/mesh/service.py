@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from hauberk.api.metadata import ObjectKey
@@ -69,6 +69,27 @@ def build_service(service: Service, cluster_domain: str) -> MeshService:
         publish_not_ready=service.spec.publish_not_ready_addresses,
         created=service.metadata.creation_timestamp or NEVER,
     )
+
+
+def with_own_addresses(services: Mapping[ObjectKey, MeshService]) -> Mapping[ObjectKey, MeshService]:
+    """Of services that claim one address the oldest has it; the others go without.
+
+    An address that stood twice in one configuration would make a proxy refuse all of it.
+    """
+    owners: dict[str, MeshService] = {}
+    for service in sorted(services.values(), key=_age):
+        for address in service.addresses:
+            owners.setdefault(address, service)
+    return {key: _with_own_addresses(service, owners) for key, service in services.items()}
+
+
+def _with_own_addresses(service: MeshService, owners: Mapping[str, MeshService]) -> MeshService:
+    own = tuple(address for address in service.addresses if owners[address] is service)
+    return service if own == service.addresses else replace(service, addresses=own)
+
+
+def _age(service: MeshService) -> tuple[datetime, str, str]:
+    return service.age
 
 
 def _addresses(service: Service) -> tuple[str, ...]:

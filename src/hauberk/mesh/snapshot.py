@@ -22,7 +22,7 @@ from hauberk.mesh.inbound import Inbound, build_inbound, with_policies
 from hauberk.mesh.names import NameEntry, build_name
 from hauberk.mesh.peer_authentication import Modes, build_peer_authentications, effective_modes
 from hauberk.mesh.reuse import Reuse
-from hauberk.mesh.service import MeshService, build_service
+from hauberk.mesh.service import MeshService, build_service, with_own_addresses
 from hauberk.mesh.settings import MeshSettings
 from hauberk.mesh.template import build_template, templates_by_namespace
 from hauberk.mesh.workload import Workload, build_workload
@@ -98,7 +98,7 @@ class _Builder:
 
     def _services(self) -> Mapping[ObjectKey, MeshService]:
         items = {service.key: (service,) for service in self.of(Service)}
-        return self.reuse.each(build_service, items, self.settings.cluster_domain)
+        return self.reuse(with_own_addresses, self.reuse.each(build_service, items, self.settings.cluster_domain))
 
     def _modes(self, workloads: Mapping[ObjectKey, Workload]) -> Mapping[ObjectKey, Modes]:
         index = self.reuse(build_peer_authentications, self.settings.root_namespace, *self.of(PeerAuthentication))

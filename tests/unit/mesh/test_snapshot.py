@@ -118,3 +118,9 @@ def test_names_are_the_services_addresses_or_their_pods() -> None:
     names = build_snapshot(world(), None).names
     assert names[key("Service", "web")] == NameEntry(("10.96.0.1",), headless=False)
     assert names[key("Service", "peers")] == NameEntry((), headless=True, endpoints=(NamedEndpoint("db-0", ("10.244.0.5",)),))
+
+
+def test_of_two_services_that_claim_one_address_the_older_has_it() -> None:
+    objects = [service("b"), service("a"), service("c", ips=("10.96.0.3",))]
+    services = build_snapshot(objects, None).services
+    assert [services[key("Service", name)].addresses for name in "abc"] == [("10.96.0.1",), (), ("10.96.0.3",)]
