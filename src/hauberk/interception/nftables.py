@@ -16,10 +16,13 @@ from hauberk.interception.ruleset import (
     Loopback,
     Mark,
     Match,
+    NotReset,
     NotTcp,
     Redirect,
     Rule,
     Ruleset,
+    SourcePort,
+    Unmarked,
     Unredirected,
     Verdict,
 )
@@ -41,6 +44,7 @@ _EQUAL, _NOT_EQUAL = 0, 1
 _CT_STATUS = 2
 _STATUS_DST_NAT = 1 << 5
 _TCP = b"\x06"
+_RESET = b"\x04"  # among the flags of a TCP header
 _LOOPBACK_INDEX = struct.pack("=I", 1)  # the loopback device is the first of every network namespace
 _VERDICTS: Final = {Verdict.DROP: 0, Verdict.ACCEPT: 1}
 # type, hook (linux/netfilter.h), priority; the guard stands after destination NAT, so that it sees what was redirected.
@@ -48,6 +52,7 @@ _CHAINS: Final = {
     Chain.OUTBOUND: (b"nat", 3, -100),
     Chain.INBOUND: (b"nat", 0, -100),
     Chain.GUARD: (b"filter", 1, 0),
+    Chain.ANSWERS: (b"filter", 3, 0),
 }
 
 
@@ -98,7 +103,7 @@ def _rule(rule: Rule) -> bytes:
     )
 
 
-def _match(match: Match) -> Iterable[bytes]:
+def _match(match: Match) -> Iterable[bytes]:  # noqa: PLR0911 -- one for each kind of match
     match match:
         case NotTcp():
             return (_meta(_META_L4PROTO), _compare(_TCP, _NOT_EQUAL))
@@ -110,6 +115,12 @@ def _match(match: Match) -> Iterable[bytes]:
             return (_meta(_META_L4PROTO), _compare(_TCP), _payload(_PAYLOAD_TRANSPORT, 2, 2), _compare(struct.pack("!H", port)))
         case Destination():
             return _destination(match)
+        case SourcePort(port):
+            return (_meta(_META_L4PROTO), _compare(_TCP), _payload(_PAYLOAD_TRANSPORT, 0, 2), _compare(struct.pack("!H", port)))
+        case NotReset():
+            return (_meta(_META_L4PROTO), _compare(_TCP), _payload(_PAYLOAD_TRANSPORT, 13, 1), _bitwise(_RESET), _compare(b"\0"))
+        case Unmarked(value):
+            return (_meta(_META_MARK), _compare(struct.pack("=I", value), _NOT_EQUAL))
         case Unredirected():
             status = struct.pack("=I", _STATUS_DST_NAT)
             return (_expression("ct", _number(1, _REGISTER), _number(2, _CT_STATUS)), _bitwise(status), _compare(bytes(4)))

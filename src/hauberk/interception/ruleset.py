@@ -24,6 +24,7 @@ class Chain(Enum):
     OUTBOUND = "outbound"
     INBOUND = "inbound"
     GUARD = "guard"
+    ANSWERS = "answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,26 @@ class Unredirected:
     """The connection was not redirected by one of our rules."""
 
 
-Match: TypeAlias = NotTcp | Mark | Loopback | DestinationPort | Destination | Unredirected
+@dataclass(frozen=True, slots=True)
+class Unmarked:
+    """The socket that sends this packet does not carry the mark."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePort:
+    """TCP from that port."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotReset:
+    """TCP that does more than end a connection: a port where nobody listens answers with a reset."""
+
+
+Match: TypeAlias = NotTcp | Mark | Loopback | DestinationPort | Destination | Unredirected | Unmarked | SourcePort | NotReset
 
 
 class Verdict(Enum):
@@ -157,10 +177,18 @@ def _inbound_ports(included: tuple[int, ...] | None) -> Ruleset:
 
 def _guard() -> Ruleset:
     # A connection made straight to a capture port has that port as its original destination: Envoy would connect to itself for ever.
-    return tuple(
+    straight = (
         Rule(Chain.GUARD, (DestinationPort(port), Unredirected()), Verdict.DROP, "a capture port takes redirected connections only")
         for port in (OUTBOUND_PORT, INBOUND_PORT)
     )
+    # A program may bind a capture port while Envoy is dead (rootless, as the same user, even beside it): nobody will ever hear it.
+    squatting = (
+        Rule(
+            Chain.ANSWERS, (SourcePort(port), NotReset(), Unmarked(OUTBOUND_MARK)), Verdict.DROP, "only Envoy answers on a capture port"
+        )
+        for port in (OUTBOUND_PORT, INBOUND_PORT)
+    )
+    return (*straight, *squatting)
 
 
 def _out(verdict: Verdict | Redirect, because: str, *matches: Match) -> Rule:

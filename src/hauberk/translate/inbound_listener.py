@@ -10,7 +10,7 @@ from envoy.config.core.v3 import base_pb2
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.peer_authentication import MtlsMode
-from hauberk.envoy.message import duration, uint32
+from hauberk.envoy.message import boolean, duration, uint32
 from hauberk.envoy.name import INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound
 from hauberk.mesh.inbound import InboundPort
 from hauberk.mesh.protocol import Protocol
@@ -23,8 +23,8 @@ from hauberk.translate.listener import (
     FilterChain,
     FilterChainMatch,
     Listener,
+    capturing,
     http_inspector,
-    keepalive,
     original_destination,
     set_addresses,
     tls_inspector,
@@ -68,10 +68,11 @@ def virtual_inbound(
         name=VIRTUAL_INBOUND,
         traffic_direction=base_pb2.TrafficDirection.INBOUND,
         per_connection_buffer_limit_bytes=uint32(BUFFER_LIMIT),
+        enable_reuse_port=boolean(False),  # a program of the same user could share a port that may be shared
         listener_filters=[original_destination()],
         filter_chains=[chain for each in guarded for chain in _Chains(each, policies, limits).all()],
         access_log=[access_log(INBOUND_FAILURE, failed_connections())],
-        socket_options=keepalive(),
+        socket_options=capturing(),
     )
     set_addresses(listener, wildcard(ipv6=ipv6), INBOUND_PORT)
     _inspect(listener, guarded)

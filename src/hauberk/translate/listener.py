@@ -14,6 +14,7 @@ from envoy.type.v3 import range_pb2
 
 from hauberk.envoy.message import any_, socket_address
 from hauberk.envoy.name import ANY_IPV4
+from hauberk.translate.connection import OUTBOUND_MARK
 
 Listener = listener_pb2.Listener
 FilterChain = listener_components_pb2.FilterChain
@@ -26,7 +27,7 @@ ANY_IPV6: Final = "::"
 # What the HTTP inspector says of plain bytes that are HTTP.
 PLAIN_HTTP: Final = ("http/1.0", "http/1.1", "h2c")
 
-_SOL_SOCKET, _SO_KEEPALIVE = 1, 9
+_SOL_SOCKET, _SO_KEEPALIVE, _SO_MARK = 1, 9, 36
 _IPPROTO_TCP, _TCP_KEEPIDLE, _TCP_KEEPINTVL, _TCP_KEEPCNT = 6, 4, 5, 6
 _KEEPALIVE: Final = (
     (_SOL_SOCKET, _SO_KEEPALIVE, 1),
@@ -48,10 +49,14 @@ def wildcard(*, ipv6: bool) -> tuple[str, ...]:
     return (ANY_IPV4, ANY_IPV6) if ipv6 else (ANY_IPV4,)
 
 
-def keepalive() -> list[socket_option_pb2.SocketOption]:
-    """Accepted sockets find out that their peer is gone, within four minutes."""
+def capturing() -> list[socket_option_pb2.SocketOption]:
+    """Options of a capture port's sockets, and of those it accepts: marked as Envoy's, and they notice that their peer is gone.
+
+    The pod's rules let nobody answer on a capture port without the mark: a program cannot take the port, not even while Envoy is dead.
+    """
     state = socket_option_pb2.SocketOption.STATE_PREBIND
-    return [socket_option_pb2.SocketOption(level=level, name=name, int_value=value, state=state) for level, name, value in _KEEPALIVE]
+    options = (*_KEEPALIVE, (_SOL_SOCKET, _SO_MARK, OUTBOUND_MARK))
+    return [socket_option_pb2.SocketOption(level=level, name=name, int_value=value, state=state) for level, name, value in options]
 
 
 def original_destination() -> ListenerFilter:

@@ -18,8 +18,8 @@ from hauberk.translate.listener import (
     FilterChain,
     FilterChainMatch,
     Listener,
+    capturing,
     http_inspector,
-    keepalive,
     set_addresses,
     wildcard,
 )
@@ -37,8 +37,9 @@ def virtual_outbound(limits: Limits, *, ipv6: bool) -> Listener:
     """Everything that leaves the program arrives here; what no other listener takes leaves the mesh, or does not."""
     listener = _listener(VIRTUAL_OUTBOUND, wildcard(ipv6=ipv6), OUTBOUND_PORT)
     listener.use_original_dst.CopyFrom(boolean(True))
+    listener.enable_reuse_port.CopyFrom(boolean(False))  # a program of the same user could share a port that may be shared
     listener.filter_chains.append(_unknown(limits))
-    listener.socket_options.extend(keepalive())
+    listener.socket_options.extend(capturing())
     return listener
 
 

@@ -40,12 +40,12 @@ def test_equal_rules_give_equal_bytes() -> None:
 
 def test_a_refusal_names_the_rule() -> None:
     ruleset = build_ruleset(Capture())
-    # begin, three of the table, three chains: the first rule is the eighth message.
-    assert ruleset[0].because in describe_step(ruleset, 8)
+    # begin, three of the table, four chains: the first rule is the ninth message.
+    assert ruleset[0].because in describe_step(ruleset, 9)
     assert "table or chain" in describe_step(ruleset, 2)
 
 
 def test_the_reason_is_kept_beside_the_rule() -> None:
     ruleset = build_ruleset(Capture())
     messages = encode_transaction(ruleset)
-    assert all(rule.because.encode() + b"\0" in message for rule, message in zip(ruleset, messages[7:-1], strict=True))
+    assert all(rule.because.encode() + b"\0" in message for rule, message in zip(ruleset, messages[8:-1], strict=True))
