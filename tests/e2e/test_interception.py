@@ -85,6 +85,9 @@ def family(address: str) -> socket.AddressFamily:
 
 def listen(address: str, port: int) -> socket.socket:
     listener = socket.create_server((address, port), family=family(address))
+    if port in (OUTBOUND_PORT, INBOUND_PORT):
+        # As Envoy's: nobody else may answer there. What it accepts inherits the mark.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, OUTBOUND_MARK)
     listener.settimeout(3)
     return listener
 
