@@ -22,8 +22,9 @@ _Mutation = mutation_rules_pb2.HeaderMutation
 _UNIQUE: Final = "x-hauberk-unique"
 _RANDOM: Final = f"%REQ({_UNIQUE}):8%"
 # The time comes first: samplers elsewhere look at the last digits, which must be the random ones. 5 + 19 + 8 and 8 + 8 digits.
+# A span need be unique in its trace only, and this is its first.
 _TRACE: Final = f"00000%START_TIME(%s%9f)%{_RANDOM}"
-_SPAN: Final = f"{_RANDOM}%START_TIME(%8f)%"
+_SPAN: Final = _RANDOM * 2
 
 
 def trace_context() -> extension_pb2.TypedExtensionConfig:
