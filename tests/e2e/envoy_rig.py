@@ -36,6 +36,7 @@ from hauberk.linux.namespaces import NEWNET, open_own, unshare
 from hauberk.linux.netns import in_network
 from hauberk.mesh.settings import MeshSettings
 from hauberk.mesh.snapshot import MeshSnapshot, build_snapshot
+from hauberk.telemetry.layout import read_fields
 from hauberk.translate.bootstrap import BootstrapInputs, build_bootstrap, envoy_command
 from hauberk.translate.proxy import translate_own, translate_shared
 from hauberk.xds.resource import Resource
@@ -154,7 +155,7 @@ class RigPod:
 
     def records(self) -> list[dict[str, Any]]:
         log = self.directory / "access.log"
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        return [read_fields(line) for line in log.read_bytes().splitlines()] if log.exists() else []
 
     def record(self, **wanted: Any) -> dict[str, Any]:
         """The first record with these values; waits for it."""

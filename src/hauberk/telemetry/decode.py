@@ -4,13 +4,13 @@ Done in two steps: `decode_line` finds what a record is stored and counted by, f
 `build_record` makes the whole record, for the few that somebody looks at.
 """
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hauberk.telemetry.layout import read_fields
 from hauberk.telemetry.record import AccessRecord, Decision, Party, Reporter, Tls, Verdict
 from hauberk.telemetry.store import Entry
 
@@ -49,7 +49,7 @@ class Decoded:
 def decode_line(line: bytes, owner: Owner, resolve: Resolve) -> Decoded:
     """What `line`, written by the sidecar of `owner`, is about; raises UndecodableLine."""
     try:
-        fields = json.loads(line)
+        fields = read_fields(line)
         source, destination = _parties(fields, owner, resolve)
         seconds, _, fraction = fields["t"].partition(".")
         time = int(seconds) * 1_000_000 + int(fraction.ljust(6, "0"))
@@ -98,7 +98,7 @@ def duration_ms(fields: dict[str, Any]) -> float:
 def build_record(line: bytes, source: Party, destination: Party) -> AccessRecord:
     """The whole record of a stored line and its parties; raises UndecodableLine."""
     try:
-        return _record(json.loads(line), source, destination)
+        return _record(read_fields(line), source, destination)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise UndecodableLine(f"not a line of a sidecar: {exc}") from exc
 

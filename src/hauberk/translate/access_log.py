@@ -1,7 +1,7 @@
-"""What a sidecar writes about each request and connection: one line of JSON with short keys.
+"""What a sidecar writes about each request and connection: a line of values with short keys.
 
-The names and meanings of the keys are here and nowhere else; `telemetry` decodes them. A value that does not apply is left out
-of the line or null. Numbers are JSON numbers where Envoy knows them as such.
+The meanings of the keys are here and nowhere else; `telemetry` decodes them. A request's line holds the values alone, in the order of
+`telemetry/layout.py`, a connection's is JSON. A value that does not apply is empty, left out or null.
 
 The file is named relative to Envoy's working directory (the directory of its pod), so that all proxies share the same listeners.
 """
@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.core.v3 import substitution_format_string_pb2
+from envoy.config.core.v3 import base_pb2
+from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from google.protobuf import struct_pb2
 
 from hauberk.envoy.message import any_
+from hauberk.telemetry.layout import INBOUND_TAG, LAYOUTS, OUTBOUND_TAG, SEPARATOR
 
 ACCESS_LOG_FILE: Final = "access.log"
 
@@ -118,8 +120,18 @@ def failed_connections() -> accesslog_pb2.AccessLogFilter:
 
 def access_log(keys: Mapping[str, str], when: accesslog_pb2.AccessLogFilter | None = None) -> accesslog_pb2.AccessLog:
     """A log that writes `keys` to the pod's file, of everything or only `when` the filter says so."""
+    logger = file_pb2.FileAccessLog(path=ACCESS_LOG_FILE, log_format=_text(keys) if keys["k"] == "h" else _json(keys))
+    return accesslog_pb2.AccessLog(name="file", filter=when, typed_config=any_(logger))
+
+
+def _text(keys: Mapping[str, str]) -> SubstitutionFormatString:
+    tag = OUTBOUND_TAG if keys["d"] == "o" else INBOUND_TAG
+    line = SEPARATOR.join((tag, *(keys[key] for key in LAYOUTS[tag])))
+    return SubstitutionFormatString(text_format_source=base_pb2.DataSource(inline_string=f"{line}\n"), omit_empty_values=True)
+
+
+def _json(keys: Mapping[str, str]) -> SubstitutionFormatString:
+    # What is said of a connection may come from whoever connects, in any bytes; JSON cannot be forged by them.
     values = struct_pb2.Struct()
     values.update(keys)
-    text = substitution_format_string_pb2.SubstitutionFormatString(json_format=values, omit_empty_values=True)
-    logger = file_pb2.FileAccessLog(path=ACCESS_LOG_FILE, log_format=text)
-    return accesslog_pb2.AccessLog(name="file", filter=when, typed_config=any_(logger))
+    return SubstitutionFormatString(json_format=values, omit_empty_values=True)
