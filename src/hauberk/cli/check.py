@@ -137,9 +137,10 @@ def places(where: Places) -> Iterator[Finding]:
         usable = os.access(above, os.W_OK | os.X_OK)
         yield Finding(name, "good" if usable else "bad", str(path), "" if usable else f"{above} is not writable: set {variable}")
     yield space(where.state)
-    longest = len(os.fsencode(where.pod_run("0" * 8) / "admin.sock"))
-    if longest > LONGEST_SOCKET_PATH:
-        yield Finding("run directory", "bad", f"{longest} bytes long with a socket's name", "set HAUBERK_RUN_DIR to a shorter path")
+    if where.longest_socket > LONGEST_SOCKET_PATH:
+        yield Finding(
+            "run directory", "bad", f"{where.longest_socket} bytes long with a socket's name", "set HAUBERK_RUN_DIR to a shorter path"
+        )
 
 
 def space(path: Path) -> Finding:

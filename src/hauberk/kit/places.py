@@ -68,7 +68,12 @@ class Places:
 
     def pod_run(self, uid: str) -> Path:
         """The one directory that a pod's Envoy may see; short, because socket paths are limited."""
-        return self.run / "pods" / uid[:8]
+        return self.run / "pods" / _short(uid)
+
+    @property
+    def longest_socket(self) -> int:
+        """Bytes of the longest path of a socket of this mesh."""
+        return len(os.fsencode(self.pod_run("0" * 32) / "admin.sock"))
 
     @property
     def objects(self) -> Path:
@@ -101,7 +106,7 @@ class Places:
 
     def pod_logs(self, namespace: str, pod: str, uid: str) -> Path:
         """Directory of a pod's container logs and of proxy.log."""
-        return self.logs / "pods" / f"{namespace}_{pod}_{uid[:8]}"
+        return self.logs / "pods" / f"{namespace}_{pod}_{_short(uid)}"
 
     def environment(self) -> dict[str, str]:
         """Variables that make a child process, whatever user it believes to be, find the same places."""
@@ -109,11 +114,15 @@ class Places:
 
     def create(self) -> None:
         """The state and run directories exist, belong to this user and are closed to others."""
-        longest = self.pod_run("0" * 8) / "admin.sock"
-        if len(os.fsencode(longest)) > LONGEST_SOCKET_PATH:
+        if self.longest_socket > LONGEST_SOCKET_PATH:
             raise PlaceUnusable(f"{self.run} is too long a path for Unix sockets", f"set {RUN_VARIABLE} to a shorter path")
         _create_private(self.state, STATE_VARIABLE)
         _create_private(self.run, RUN_VARIABLE)
+
+
+def _short(uid: str) -> str:
+    """So much of a uid that two pods never share it: 64 bits, all but four of them random."""
+    return uid.replace("-", "")[:16]
 
 
 def _state_parent() -> Path:

@@ -1,11 +1,16 @@
 """Where a mesh keeps its files, and that nobody else can put them there."""
 
 import os
+import socket
+import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from hauberk.kit.places import Places, PlaceUnusable
+from hauberk.kit.places import LONGEST_SOCKET_PATH, Places, PlaceUnusable
+
+UID = "0f1e2d3c-5678-4abc-9def-001122334455"
 
 
 @pytest.fixture
@@ -73,6 +78,28 @@ def test_a_path_too_long_for_a_socket_is_refused_with_the_variable_to_set(monkey
     with pytest.raises(PlaceUnusable) as refused:
         Places().create()
     assert "HAUBERK_RUN_DIR" in refused.value.hint
+
+
+def test_the_longest_path_that_is_allowed_is_one_that_a_socket_can_have(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HAUBERK_STATE_DIR", str(tmp_path / "state"))
+    with tempfile.TemporaryDirectory() as base:
+        monkeypatch.setenv("HAUBERK_RUN_DIR", base)
+        room = LONGEST_SOCKET_PATH - Places("a").longest_socket
+        for parent, fits in (("r" * (room - 1), True), ("r" * room, False)):
+            monkeypatch.setenv("HAUBERK_RUN_DIR", f"{base}/{parent}")
+            places = Places("a")
+            with nullcontext() if fits else pytest.raises(PlaceUnusable):
+                places.create()
+            places.pod_run(UID).mkdir(parents=True)
+            with socket.socket(socket.AF_UNIX) as sock, nullcontext() if fits else pytest.raises(OSError, match="too long"):
+                sock.bind(str(places.pod_run(UID) / "admin.sock"))
+
+
+def test_pods_whose_uids_begin_alike_share_no_directory() -> None:
+    places, twin = Places(), UID.replace("5678", "9abc")
+    assert places.pod_run(UID) != places.pod_run(twin)
+    assert places.pod_logs("shop", "web", UID) != places.pod_logs("shop", "web", twin)
+    assert places.pod_run(UID).name == "0f1e2d3c56784abc"
 
 
 def test_a_directory_that_cannot_be_made_says_which_variable_helps(short_run: Path) -> None:
