@@ -2,13 +2,13 @@
 
 import asyncio
 import pwd
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from hauberk.agent.container import ContainerLife, Setting
 from hauberk.agent.environment import Surroundings, referenced_config_maps
+from hauberk.agent.finalization import finalize
 from hauberk.agent.log_files import remove_logs
 from hauberk.agent.pod_cache import PodCache
 from hauberk.agent.pod_ground import PodGround
@@ -22,13 +22,11 @@ from hauberk.api.pod import Pod
 from hauberk.api.pod_status import ContainerState, ContainerStatus, Waiting
 from hauberk.kit.backoff import Backoff
 from hauberk.kit.log import logger
-from hauberk.kit.unix_http import NotReachable
 from hauberk.linux.failure import LauncherGone
 from hauberk.linux.launch import Launcher
 from hauberk.linux.process import Process, ProcessSpec
 
 _RETRY: Final = Backoff(first=0.5, limit=30.0)
-_FINALIZE_RETRY: Final = Backoff(first=0.1, limit=2.0)
 _ENDED: Final = ("Succeeded", "Failed")
 _TOLD_SECONDS: Final = 5.0
 NODE: Final = "node"  # the launcher's name of the namespace that holds the bridge
@@ -48,7 +46,7 @@ class PodLife:
         self.logs = world.places.pod_logs(pod.metadata.namespace, pod.metadata.name, self._uid)
         path = f"/v1/objects/pods/{quote(pod.metadata.namespace)}/{quote(pod.metadata.name)}"
         self._path = path
-        self._report = StatusReport(world.api, path, world.settings.status_interval_seconds, pod.status)
+        self._report = StatusReport(world.api, path, self._uid, world.settings.status_interval_seconds, pod.status)
         self._trouble: Trouble | None = None
         self._terminating = False
         self._sidecar_ready = self._sidecar_was_ready()
@@ -225,14 +223,7 @@ class PodLife:
         await asyncio.sleep(wait)
 
     async def _finalize(self) -> None:
-        failures = 0
-        while True:
-            with suppress(NotReachable):
-                code, _ = await self._world.api.request("DELETE", f"{self._path}?finalize=true")
-                if code < 500 and code != 409:
-                    break
-            failures += 1
-            await asyncio.sleep(_FINALIZE_RETRY.delay(failures))
+        await finalize(self._world.api, self._path, self._uid)
         self._cache.drop(self._uid)
         await asyncio.to_thread(remove_logs, self.logs)
 

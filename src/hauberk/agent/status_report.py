@@ -10,7 +10,8 @@ from hauberk.kit.log import logger
 from hauberk.kit.unix_http import AsyncUnixHttp, NotReachable
 
 _RETRY: Final = Backoff(first=0.1, limit=2.0)
-_NOT_FOUND: Final = 404
+# The pod is gone, or one that came after it has its name: there is nobody left whose status this is.
+_NOBODY: Final = (404, 409)
 _MERGE_PATCH: Final = {"content-type": "application/merge-patch+json"}
 _log = logger("agent.status")
 
@@ -18,9 +19,10 @@ _log = logger("agent.status")
 class StatusReport:
     """One pod's status on its way to the control plane."""
 
-    def __init__(self, api: AsyncUnixHttp, path: str, interval: float, last: PodStatus) -> None:
+    def __init__(self, api: AsyncUnixHttp, path: str, uid: str, interval: float, last: PodStatus) -> None:
         self._api = api
         self._path = path
+        self._uid = uid
         self._interval = interval
         self._wanted = last
         self._told = last
@@ -62,13 +64,15 @@ class StatusReport:
             await asyncio.sleep(self._interval)
 
     async def _patch(self, status: PodStatus) -> bool:
-        document: dict[str, Any] = {"status": status.model_dump(mode="json", by_alias=True, exclude_none=True)}
+        said = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        # With its uid: a pod of the same name that came after this one must not be believed to be what this one was.
+        document: dict[str, Any] = {"metadata": {"uid": self._uid}, "status": said}
         try:
             code, answer = await self._api.request("PATCH", f"{self._path}/status", json=document, headers=_MERGE_PATCH)
         except NotReachable:
             return False
-        if code >= 500 or code == 409:
+        if code >= 500:
             return False
-        if code >= 400 and code != _NOT_FOUND:
+        if code >= 400 and code not in _NOBODY:
             _log.error("the control plane refuses a pod's status", path=self._path, code=code, answer=answer)
         return True

@@ -77,6 +77,14 @@ async def test_a_pod_is_asked_to_end_and_goes_when_its_agent_says_so(api: Api) -
     assert await api.names("pods") == []
 
 
+async def test_a_status_of_another_pod_of_the_same_name_is_refused(api: Api) -> None:
+    await api.apply(POD)
+    path, uid = "/v1/objects/pods/default/p/status", (await api.get("po/default/p"))["metadata"]["uid"]
+    for asked, status, phase in (("another", 409, "Pending"), (uid, 200, "Running")):
+        assert (await api.request("PATCH", path, {"metadata": {"uid": asked}, "status": {"phase": "Running"}}))[0] == status
+        assert (await api.get("po/default/p"))["status"]["phase"] == phase
+
+
 async def test_other_objects_go_at_once(api: Api) -> None:
     await api.apply(config_map("a"))
     assert (await api.request("DELETE", "/v1/objects/cm/default/a"))[0] == 200
