@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from hauberk.telemetry.record import AccessRecord
 from hauberk.telemetry.store import RecordQuery
 
 _GRACE_SECONDS: Final = 1
+_COUNT: Final = re.compile(r"[0-9]{1,12}")
 _LINES: Final = "application/x-ndjson"
 _STRANGER: Final = json.dumps({"problems": [problem("HBK0506", "this mesh was started by another user").to_json()]}).encode()
 
@@ -78,8 +80,8 @@ async def get_logs(request: Request) -> Response:
     life, query = _pod(request), request.query_params
     log = _log(life, query.get("container"), proxy=_flag(request, "proxy"))
     tail = query.get("tail")
-    if tail is not None and not tail.isdigit():
-        raise Refused(400, "HBK0505", f"tail: {tail!r} is not a number")
+    if tail is not None and not _COUNT.fullmatch(tail):
+        raise Refused(400, "HBK0505", f"tail: {tail[:40]!r} is not a number of lines")
     lines = int(tail) if tail is not None else None
     if _flag(request, "previous"):
         if not log.previous.exists():

@@ -21,6 +21,7 @@ from hauberk.cli.views import get
 Document = dict[str, Any]
 HEADER = ("TIME", "SOURCE", "DESTINATION", "REQUEST", "STATUS", "MS", "MTLS", "DECISION", "REPORTER")
 WIDE = ("FLAGS", "REQUEST-ID", "TRACE-ID", "DETAILS")
+_MOST = 10_000  # the agent answers with no more at once
 _WIDTHS = (12, 28, 32, 28, 6, 7, 7, 5, 11)  # of a followed table: rows come one by one, so widths are chosen beforehand
 
 
@@ -37,7 +38,7 @@ _WIDTHS = (12, 28, 32, 28, 6, 7, 7, 5, 11)  # of a followed table: rows come one
 @click.option("--to", "destination", metavar="Y", help="Calls to this service, workload, pod or address.")
 @click.option("--denied", is_flag=True, help="Only what a policy denied.")
 @click.option("--request-id", metavar="ID", help="Only this request, as both sides saw it.")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many, the latest.")
+@click.option("--limit", type=click.IntRange(1, _MOST), default=100, show_default=True, help="At most so many, the latest.")
 @output_option("table", "wide", "json", "yaml")
 def access(
     *,
@@ -56,7 +57,7 @@ def access(
     """
     wanted = {
         "follow": "true" if follow else None,
-        "since": f"{since:g}s" if since is not None else None,
+        "since": span(since) if since is not None else None,
         "from": source,
         "to": destination,
         "denied": "true" if denied else None,
@@ -77,6 +78,11 @@ def access(
             click.echo("no records", err=True)
     else:
         output.show_document(list(records), form)
+
+
+def span(seconds: float) -> str:
+    """A span of time as the agent reads it, which knows no exponents."""
+    return f"{seconds:f}s"
 
 
 def _follow(records: Iterator[Document], form: Format) -> None:

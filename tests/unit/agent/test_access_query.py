@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hauberk.agent.access_query import read_query
+from hauberk.agent.access_query import MOST, read_query
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -30,3 +30,28 @@ def test_since_is_a_span_or_a_moment(since: str, seconds: int) -> None:
 def test_what_is_not_understood_is_named(parameters: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=next(iter(parameters))):
         read_query(parameters, NOW)
+
+
+@pytest.mark.parametrize(
+    "since", ["9" * 400, "1e400", "99999999d", "9" * 5000 + "d", "0001-01-01T00:00:00+23:00", "-5m", "٣m", "NaN", "\0"]
+)
+def test_a_moment_that_no_clock_can_show_is_a_mistake_of_the_asker(since: str) -> None:
+    with pytest.raises(ValueError, match="since") as mistake:
+        read_query({"since": since}, NOW)
+    assert len(str(mistake.value)) < 120
+
+
+@pytest.mark.parametrize("limit", ["²", "-1", "1.5", "0" * 5000, "٣"])
+def test_a_limit_that_is_no_number_is_a_mistake_of_the_asker(limit: str) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        read_query({"limit": limit}, NOW)
+
+
+@pytest.mark.parametrize("limit", ["10001", "9" * 30, "9" * 5000, str(2**63)])
+def test_no_question_gets_more_than_the_agent_can_hold(limit: str) -> None:
+    assert read_query({"limit": limit}, NOW).limit == MOST
+
+
+@pytest.mark.parametrize(("limit", "read"), [("7", 7), ("0007", 7), ("10000", MOST)])
+def test_what_the_agent_can_hold_is_answered(limit: str, read: int) -> None:
+    assert read_query({"limit": limit}, NOW).limit == read

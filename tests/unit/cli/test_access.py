@@ -1,8 +1,10 @@
 """Access records as rows."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hauberk.cli.access import row
+from hauberk.agent.access_query import read_query
+from hauberk.cli.access import row, span
 
 RECORD: dict[str, Any] = {
     "time": "2026-01-01T12:00:00.000Z",
@@ -42,3 +44,9 @@ def test_a_denied_connection_names_the_policy() -> None:
 
 def test_a_caller_without_identity_is_known_by_its_address() -> None:
     assert _texts({**RECORD, "source": {"identity": None, "pod": None, "address": "10.1.1.1"}})[0] == "10.1.1.1"
+
+
+def test_a_long_span_is_understood_by_the_agent() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    asked = read_query({"since": span(timedelta(days=30).total_seconds())}, now)
+    assert asked.since == int((now - timedelta(days=30)).timestamp()) * 1_000_000
