@@ -58,6 +58,22 @@ def http(mesh: MeshNamespace, host: str, number: int, source: str = "client", **
     return seen
 
 
+# Prints every setting of the pod's network by which it could be led elsewhere, and its value.
+SYSCTLS = """
+import json, pathlib
+root = pathlib.Path("/proc/sys/net")
+paths = [path for name in ("accept_redirects", "accept_ra") for path in root.glob(f"ipv[46]/conf/*/{name}")]
+print(json.dumps({str(path.relative_to(root)): path.read_text().strip() for path in paths}))
+"""
+
+
+def test_neighbours_cannot_redirect_a_pods_traffic(town: MeshNamespace) -> None:
+    found = json.loads(town.exec("client", sys.executable, "-c", SYSCTLS).check().stdout)
+    wanted = ("ipv4/conf/{}/accept_redirects", "ipv6/conf/{}/accept_redirects", "ipv6/conf/{}/accept_ra")
+    names = {name.format(interface) for name in wanted for interface in ("all", "default", "eth0")}
+    assert {name: found[name] for name in names} == dict.fromkeys(names, "0")
+
+
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("address", BOUND)
 def test_a_program_is_reached_whatever_address_it_listens_on(town: MeshNamespace, address: str, family: int) -> None:

@@ -88,12 +88,20 @@ def _install_node(has_ipv6: bool) -> None:
 
 def _prepare_pod(has_ipv6: bool) -> None:
     # Before the interface arrives: it takes the namespace's defaults when it does.
-    _write_sysctls({"ipv4/ip_unprivileged_port_start": "0"})
-    if has_ipv6:
-        settings = {"accept_dad": "0", "accept_ra": "0", "autoconf": "0"}
-        _write_sysctls({f"ipv6/conf/default/{name}": value for name, value in settings.items()})
+    _write_sysctls({"ipv4/ip_unprivileged_port_start": "0"} | pod_sysctls("all", has_ipv6) | pod_sysctls("default", has_ipv6))
     with IPRoute() as route:
         route.link("set", index=_LOOPBACK, state="up")
+
+
+def pod_sysctls(interface: str, has_ipv6: bool) -> dict[str, str]:
+    """What a pod learns from its neighbours: nothing. A pod that sends redirects or router advertisements moves no other's traffic.
+
+    `interface` may be `all` or `default`. IPv4 takes redirects that either `all` or the interface accepts; IPv6 asks the interface alone.
+    """
+    found = {f"ipv4/conf/{interface}/accept_redirects": "0"}
+    if has_ipv6:
+        found |= {f"ipv6/conf/{interface}/{name}": "0" for name in ("accept_redirects", "accept_ra", "autoconf", "accept_dad")}
+    return found
 
 
 def _connect(name: str, pod: int, addresses: PodAddresses) -> None:
@@ -108,6 +116,8 @@ def _connect(name: str, pod: int, addresses: PodAddresses) -> None:
 def _configure_pod(addresses: PodAddresses, has_ipv6: bool) -> None:
     with IPRoute() as route:
         eth0 = _index(route, "eth0")
+        # It may have come before the defaults were these: an agent before this one made it.
+        _write_sysctls(pod_sysctls("eth0", has_ipv6))
         _add_address(route, eth0, addresses.ipv4, POD_RANGE_4.prefixlen)
         if has_ipv6:
             _add_address(route, eth0, addresses.ipv6, POD_RANGE_6.prefixlen)
