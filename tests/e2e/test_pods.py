@@ -249,6 +249,24 @@ def test_a_killed_agent_finds_its_pods_again(own_mesh: Callable[..., Mesh], dire
     assert ready(mesh, "steady")
 
 
+def test_running_pods_keep_their_addresses_when_the_agent_has_lost_its_book(own_mesh: Callable[..., Mesh]) -> None:
+    mesh = own_mesh().namespace("book")
+    for name in ("first", "second"):
+        apply_pod(mesh, name, program("sleep", "infinity"))
+        until(lambda name=name: ready(mesh, name), "the pod to be ready")  # type: ignore[misc]
+    mesh.delete("Pod", "first")  # its address is the one that a book begun anew would give next
+    until(lambda: not _exists(mesh, "first"), "the pod to be gone")
+    before = status(mesh, "second")["podIPs"]
+    with processes.halted(mesh.mesh, "agent"):
+        (mesh.mesh.places.agent_state / "addresses.json").write_text('{"next": 3, "pods": {"so')
+        processes.kill(mesh.mesh, "agent")
+    apply_pod(mesh, "third", program("sleep", "infinity"))
+    until(lambda: ready(mesh, "third"), "a new pod to be ready")
+    assert status(mesh, "second")["podIPs"] == before
+    assert mesh.exec("second", "hostname", "-I").stdout.split()[0] == before[0]["ip"]
+    assert status(mesh, "third")["podIP"] not in ("", before[0]["ip"])
+
+
 def test_an_agent_that_starts_without_a_control_plane_goes_on_with_what_it_knows(own_mesh: Callable[..., Mesh]) -> None:
     mesh = own_mesh().namespace("alone")
     apply_pod(mesh, "reborn", program("sh", "-c", "echo a life; exec sleep infinity"))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +53,32 @@ def next_offset(used: Collection[int], cursor: int) -> int:
     raise AddressesExhausted
 
 
+def worn_offset(addresses: Collection[str]) -> int | None:
+    """The number that all these addresses of one pod end in; None if they are not such as are given to pods."""
+    try:
+        offsets = {int(ip) - int(_range(ip).network_address) for ip in map(ip_address, addresses)}
+        (offset,) = offsets
+        return _sound(offset)
+    except ValueError:
+        return None
+
+
+def _range(ip: IPv4Address | IPv6Address) -> IPv4Network | IPv6Network:
+    return POD_RANGE_4 if ip.version == 4 else POD_RANGE_6
+
+
+def _sound(offset: int) -> int:
+    if not _FIRST <= offset <= _LAST:
+        raise ValueError(f"no pod can have the address with number {offset}")
+    return offset
+
+
+def _checked(offsets: dict[str, int]) -> dict[str, int]:
+    if len({_sound(offset) for offset in offsets.values()}) < len(offsets):
+        raise ValueError("two pods have one address")
+    return offsets
+
+
 class AddressBook:
     """The addresses in use, kept in one file that is replaced as a whole."""
 
@@ -73,6 +99,22 @@ class AddressBook:
             self._cursor = offset + 1
         return PodAddresses(offset)
 
+    def adopt(self, worn: Mapping[str, Collection[str]]) -> None:
+        """Pods that this book does not know, because it was lost, keep the addresses they wear, by uid, where nobody else has them."""
+        found = dict(self._offsets)
+        for uid, addresses in worn.items():
+            offset = worn_offset(addresses)
+            if uid not in found and offset is not None and offset not in found.values():
+                found[uid] = offset
+        if found == self._offsets:
+            return
+        self._offsets = found
+        # Past all of them: an address that was in use lately is the last to be given again.
+        self._cursor = max(self._cursor, *(offset + 1 for offset in found.values()))
+        # The pods wear them whether or not it can be noted.
+        with suppress(OSError):
+            self._write(self._offsets, self._cursor)
+
     def release(self, uid: str) -> None:
         """The pod's addresses may be given to others, in their turn."""
         if self._offsets.pop(uid, None) is not None:
@@ -88,11 +130,12 @@ class AddressBook:
     def _read(self) -> None:
         try:
             document = json.loads(self._path.read_text())
-            self._cursor = int(document["next"])
-            self._offsets = {str(uid): int(offset) for uid, offset in document["pods"].items()}
+            cursor = int(document["next"])
+            offsets = _checked({str(uid): int(offset) for uid, offset in document["pods"].items()})
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-            # Nothing or nonsense: every pod is given an address anew.
-            self._cursor, self._offsets = _FIRST, {}
+            # Nothing or nonsense: pods that run keep what they wear (`adopt`), every other is given an address anew.
+            cursor, offsets = _FIRST, {}
+        self._cursor, self._offsets = cursor, offsets
 
     def _write(self, offsets: Mapping[str, int], cursor: int) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from hauberk.agent.pod_cache import PodCache
 from hauberk.agent.pod_life import NODE, PodLife, find_pod, find_pods
 from hauberk.agent.pod_source import AllPods, Change, ControlPlaneAway, PodGone, PodSeen, PodSource
-from hauberk.agent.pod_world import World
+from hauberk.agent.pod_world import Found, World
 from hauberk.agent.signals import SIGKILL
 from hauberk.api.pod import Pod
 from hauberk.kit.log import logger
@@ -83,6 +83,7 @@ class Pods:
         first, self._listed = not self._listed, True
         if first:
             await self._clean(wanted | self._lives.keys())
+            await self._keep_addresses(pods)
         for pod in pods:
             await self._see(pod, tasks)
         if first:
@@ -95,9 +96,16 @@ class Pods:
     async def _go_on_alone(self, tasks: asyncio.TaskGroup) -> None:
         pods = self._cache.load()
         _log.info("the control plane is away; going on with the pods as last seen", pods=len(pods))
+        await self._keep_addresses(pods)
         for pod in pods:
             await self._see(pod, tasks)
         self._settled = True
+
+    async def _keep_addresses(self, pods: tuple[Pod, ...]) -> None:
+        """Every pod that runs has its addresses before any other pod is given one, also if the book of addresses was lost."""
+        found = await find_pods(self._world.launcher)
+        running = (pod for pod in pods if found.get(pod.metadata.uid, Found()).network)
+        self._world.addresses.adopt({pod.metadata.uid: tuple(each.ip for each in pod.status.pod_ips) for pod in running})
 
     async def _see(self, pod: Pod, tasks: asyncio.TaskGroup) -> None:
         if self._leaving:
