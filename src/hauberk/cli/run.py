@@ -40,7 +40,7 @@ _ENDING = 40.0  # seconds for an attached program to end: the default grace of a
 @click.option("-l", "--label", "labels", multiple=True, metavar="K=V", help="A label of its pods; several times.")
 @click.option("-e", "--env", "environment", multiple=True, metavar="K=V", help="A variable; several times. K alone copies yours.")
 @click.option("--no-service", is_flag=True, help="No Service, although it has ports.")
-@click.option("--no-sidecar", is_flag=True, help="Outside the mesh: no Envoy, no identity.")
+@click.option("--no-sidecar", is_flag=True, help="Outside the mesh: no Envoy, no identity, no ClusterIPs.")
 @click.option("--attach", is_flag=True, help="Stay, show what it prints, pass on its exit code; it ends when you leave.")
 @namespace_option
 @wait_option("How long to wait until it is ready; 0 does not wait.  [default: 60s]")
@@ -51,6 +51,9 @@ def run(*, name: str, wait: float | None, dry_run: bool, form: output.Format, **
     """Run a program of your own in the mesh: a Deployment, a Service if it has ports, a ServiceAccount.
 
     It starts in this directory, with your PATH and HOME, and nothing else of your environment.
+
+    With --no-sidecar it reaches pod addresses and the names of headless Services only: the ClusterIP of any other Service leads
+    nowhere, because sidecars are what leads to it (there is no kube-proxy).
     """
     program = _program(name, options)
     listed = documents(program)

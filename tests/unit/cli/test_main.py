@@ -56,6 +56,11 @@ def test_dry_run_needs_no_mesh_and_prints_one_document(capsys: pytest.CaptureFix
     assert [each["kind"] for each in document["items"]] == ["ServiceAccount", "Service", "Deployment"]
 
 
+def test_who_leaves_the_sidecar_out_is_told_what_is_out_of_reach_then(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["run", "--help"]) == Exit.DONE
+    assert "no ClusterIPs" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_problem_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["help", "errors", "hbk0103"]) == Exit.DONE
     assert "The field is unknown" in capsys.readouterr().out
