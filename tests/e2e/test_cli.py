@@ -157,10 +157,18 @@ def test_exec_passes_on_streams_and_the_exit_code() -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (7, "through the pod\n", "bad\n")
 
 
-def test_exec_of_what_does_not_exist_says_so() -> None:
-    ran = hauberk("exec", "client", "--", "no-such-program")
-    assert ran.returncode == 1
-    assert "no-such-program" in ran.stderr
+@pytest.mark.parametrize(
+    ("program", "code", "said"),
+    [
+        ("no-such-program", 127, "there is no program 'no-such-program'"),
+        ("/nowhere/program", 127, "there is no program '/nowhere/program'"),
+        ("/etc/passwd", 126, "'/etc/passwd' cannot be executed"),
+        ("/etc", 126, "'/etc' cannot be executed"),
+    ],
+)
+def test_exec_of_what_cannot_be_run_says_so_and_ends_as_a_shell_does(program: str, code: int, said: str) -> None:
+    ran = hauberk("exec", "client", "--", program)
+    assert (ran.returncode, said in ran.stderr) == (code, True), ran.stderr
 
 
 def test_exec_gives_a_terminal_of_the_size_of_ours() -> None:

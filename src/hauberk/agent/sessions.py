@@ -30,10 +30,16 @@ _numbers: Final = itertools.count(1)
 class SessionRefused(Exception):
     """The session cannot be had; `why` and `remedy` go to who asked."""
 
-    def __init__(self, error: str, why: str = "", remedy: str = "") -> None:
+    def __init__(self, error: str, why: str = "", remedy: str = "", exit_code: int | None = None) -> None:
         super().__init__(error)
         self.why = why
         self.remedy = remedy
+        self.exit_code = exit_code  # what the asker is to end with; None leaves it to the asker
+
+    def to_document(self) -> dict[str, Any]:
+        """The answer instead of the one that was asked for."""
+        document: dict[str, Any] = {"error": str(self), "why": self.why, "remedy": self.remedy}
+        return document if self.exit_code is None else document | {"exit": self.exit_code}
 
 
 class Sessions:
@@ -71,7 +77,7 @@ class Sessions:
                     raise SessionRefused("the request is too large, or has too many descriptors")  # noqa: TRY301 - they must be closed
                 answer, sent = await self._answer(connection, text, descriptors)
             except SessionRefused as exc:
-                answer, sent = {"error": str(exc), "why": exc.why, "remedy": exc.remedy}, None
+                answer, sent = exc.to_document(), None
             except OSError as exc:
                 _log.debug("a session broke", reason=str(exc))
                 return
@@ -124,9 +130,7 @@ class Sessions:
                 raise OSError("the asker went away")
             code = os.waitstatus_to_exitcode(running.result())
         except ProgramNotStarted as exc:
-            if exc.program_missing:
-                raise SessionRefused(f"there is no program {spec.argv[0]!r} in the pod", str(exc), exc.hint) from exc
-            raise SessionRefused("the command could not be started", str(exc), exc.hint) from exc
+            raise SessionRefused(_not_started(exc, spec.argv[0]), str(exc), exc.hint, exc.exit_code) from exc
         except LaunchFailure as exc:
             raise SessionRefused("the command could not be started", str(exc), exc.hint) from exc
         finally:
@@ -148,6 +152,16 @@ class Sessions:
             raise SessionRefused(
                 f"nothing answers on port {port} of {life.pod.key}", exc.strerror or str(exc), "see `hauberk logs`"
             ) from exc
+
+
+def _not_started(failure: ProgramNotStarted, program: str) -> str:
+    match failure.exit_code:
+        case 127:
+            return f"there is no program {program!r} in the pod"
+        case 126:
+            return f"{program!r} cannot be executed in the pod"
+        case _:
+            return "the command could not be started"
 
 
 async def _readable(connection: socket.socket) -> None:

@@ -36,7 +36,7 @@ def exec_(
     where: str,
     command: tuple[str, ...],
 ) -> int:
-    """Run a command inside a pod; its exit code is the command's own."""
+    """Run a command inside a pod; its exit code is the command's own, or 127 or 126 if there is none that can be run."""
     mesh = connection.mesh()
     argv = command[1:] if command[0] == "--" else command
     if not argv:

@@ -8,7 +8,10 @@ from hauberk.cli.plain import printable
 
 
 class Exit(IntEnum):
-    """The exit codes of every command; `exec` and `run --attach` pass on the program's own instead."""
+    """The exit codes of every command; `exec` and `run --attach` pass on the program's own instead.
+
+    A command that `exec` cannot run ends as in a shell: with 127 if there is no such program, with 126 if it cannot be executed.
+    """
 
     DONE = 0
     FAILED = 1
@@ -21,7 +24,7 @@ class Exit(IntEnum):
 class Failure(Exception):
     """An operation that failed for a reason the caller can act on."""
 
-    def __init__(self, what: str, why: str = "", remedy: str = "", code: Exit = Exit.FAILED) -> None:
+    def __init__(self, what: str, why: str = "", remedy: str = "", code: int = Exit.FAILED) -> None:
         super().__init__(what)
         self.what = what
         self.why = why

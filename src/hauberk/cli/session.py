@@ -34,7 +34,8 @@ def ask(places: Places, message: dict[str, Any], descriptors: Sequence[int] = ()
         )
     answer: dict[str, Any] = json.loads(data)
     if "error" in answer:
-        raise Failure(str(answer["error"]), str(answer.get("why", "")), str(answer.get("remedy", "")))
+        code = int(answer.get("exit", Exit.FAILED))
+        raise Failure(str(answer["error"]), str(answer.get("why", "")), str(answer.get("remedy", "")), code)
     return answer, received
 
 

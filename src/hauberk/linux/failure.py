@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Any
 
@@ -33,6 +34,14 @@ class ProgramNotStarted(LaunchFailure):
     def program_missing(self) -> bool:
         """The program itself does not exist or is not executable: trying again changes nothing."""
         return self.stage == "exec"
+
+    @property
+    def exit_code(self) -> int | None:
+        """What a shell ends with: 127 for a program that is not there, 126 for one that cannot be run; None if neither is it."""
+        if not self.program_missing:
+            return None
+        # With a detail it is there, and it is its interpreter that is not.
+        return 127 if self.code in (errno.ENOENT, errno.ENOTDIR) and not self.detail else 126
 
 
 class NameTaken(LaunchFailure):

@@ -1,6 +1,7 @@
 """Sessions: what cannot be a request is refused, and nobody suffers for it."""
 
 import asyncio
+import errno
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ import pytest
 
 from hauberk.agent.pods import Pods
 from hauberk.agent.sessions import Sessions
+from hauberk.linux.failure import ProgramNotStarted
 from hauberk.linux.launch import Launcher
 
 LIFE = SimpleNamespace(
@@ -52,5 +54,27 @@ async def test_what_cannot_be_a_request_is_refused_and_sessions_go_on(
         assert error in (await ask(tmp_path / "s.sock", request_, (0,) * descriptors))["error"]
     assert not serving.done()
     assert len(os.listdir("/proc/self/fd")) <= before + 2  # noqa: PTH208
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+
+class Unable:
+    """A launcher that can run nothing."""
+
+    async def run(self, *_: object) -> int:
+        raise ProgramNotStarted("nosuch", "exec", errno.ENOENT, hint="name one that exists")
+
+
+async def test_a_command_that_does_not_exist_is_told_with_the_exit_code_of_a_shell(tmp_path: Path) -> None:
+    async def environment() -> dict[str, str]:
+        return {}
+
+    container = SimpleNamespace(running=True, process="uid/main", environment=environment)
+    life = SimpleNamespace(pod=LIFE.pod, container=lambda name: container)
+    pods = SimpleNamespace(find=lambda namespace, name: life)
+    serving = asyncio.create_task(Sessions(cast("Pods", pods), cast("Launcher", Unable())).serve(tmp_path / "s.sock"))
+    await asyncio.sleep(0)
+    answer = await ask(tmp_path / "s.sock", b'{"op":"exec","argv":["nosuch"]}', (0, 1, 2))
+    assert (answer["error"], answer["exit"]) == ("there is no program 'nosuch' in the pod", 127)
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)

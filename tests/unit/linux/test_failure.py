@@ -21,6 +21,22 @@ def test_a_program_that_did_not_start_keeps_where_and_why() -> None:
     assert (told.stage, told.code, told.hint, told.program_missing) == ("cwd", errno.ENOENT, "create /x", False)
 
 
+@pytest.mark.parametrize(
+    ("stage", "code", "detail", "exit_code"),
+    [
+        ("exec", errno.ENOENT, "", 127),
+        ("exec", errno.ENOTDIR, "", 127),
+        ("exec", errno.EACCES, "", 126),
+        ("exec", errno.ENOEXEC, "", 126),
+        ("exec", errno.ENOENT, "the interpreter its first line names", 126),
+        ("cwd", errno.ENOENT, "working directory /x", None),
+        ("user", errno.EPERM, "", None),
+    ],
+)
+def test_a_program_that_cannot_be_run_ends_as_in_a_shell(stage: str, code: int, detail: str, exit_code: int | None) -> None:
+    assert ProgramNotStarted("prog", stage, code, detail).exit_code == exit_code
+
+
 @pytest.mark.parametrize("failure", [LinuxFailure("no", "do"), LaunchFailure("no", "do")])
 def test_a_failure_of_another_kind_is_still_a_failure_of_the_launcher(failure: LinuxFailure) -> None:
     told = decode_failure(encode_failure(failure))
