@@ -183,9 +183,7 @@ def _guard() -> Ruleset:
     )
     # A program may bind a capture port while Envoy is dead (rootless, as the same user, even beside it): nobody will ever hear it.
     squatting = (
-        Rule(
-            Chain.ANSWERS, (SourcePort(port), NotReset(), Unmarked(OUTBOUND_MARK)), Verdict.DROP, "only Envoy answers on a capture port"
-        )
+        Rule(Chain.ANSWERS, (SourcePort(port), NotReset(), Unmarked(OUTBOUND_MARK)), Verdict.DROP, "only Envoy answers on a capture port")
         for port in (OUTBOUND_PORT, INBOUND_PORT)
     )
     return (*straight, *squatting)

@@ -17,9 +17,12 @@ from hauberk.interception.ruleset import (
     Loopback,
     Mark,
     Match,
+    NotReset,
     NotTcp,
     Redirect,
     Ruleset,
+    SourcePort,
+    Unmarked,
     Unredirected,
     Verdict,
     build_ruleset,
@@ -39,6 +42,8 @@ class Packet:
     loopback: bool = False
     tcp: bool = True
     redirected: bool = False
+    source: int = 40000
+    reset: bool = False
 
 
 def walk(ruleset: Ruleset, chain: Chain, packet: Packet) -> Verdict | Redirect:
@@ -63,6 +68,12 @@ def holds(match: Match, packet: Packet) -> bool:
             return address.version == network.version and (address in network) != negated
         case Unredirected():
             return not packet.redirected
+        case Unmarked(value):
+            return packet.mark != value
+        case SourcePort(port):
+            return packet.tcp and packet.source == port
+        case NotReset():
+            return packet.tcp and not packet.reset
 
 
 def out(packet: Packet, capture: Capture | None = None) -> Verdict | Redirect:
@@ -173,3 +184,12 @@ def test_what_is_not_understood_is_named_and_captures_more_never_less(name: str,
 
 def test_every_rule_says_why() -> None:
     assert all(rule.because for rule in build_ruleset(Capture()))
+
+
+@pytest.mark.parametrize("port", [OUTBOUND_PORT, INBOUND_PORT])
+def test_on_a_capture_port_only_envoy_answers_and_anybody_may_refuse(port: int) -> None:
+    ruleset = build_ruleset(Capture())
+    assert walk(ruleset, Chain.ANSWERS, Packet(source=port)) is Verdict.DROP
+    assert walk(ruleset, Chain.ANSWERS, Packet(source=port, reset=True)) is Verdict.ACCEPT
+    assert walk(ruleset, Chain.ANSWERS, Packet(source=port, mark=OUTBOUND_MARK)) is Verdict.ACCEPT
+    assert walk(ruleset, Chain.ANSWERS, Packet(source=8080)) is Verdict.ACCEPT
