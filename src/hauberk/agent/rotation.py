@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from hauberk.agent.sidecar_pod import PodRef
 from hauberk.identity.csr import build_csr
-from hauberk.identity.rotation import next_rotation
+from hauberk.identity.rotation import is_sooner, next_rotation, time_left
 from hauberk.identity.spiffe_id import service_account_of
 from hauberk.identity.svid import InvalidSvid, X509Svid
 from hauberk.identity.trust_bundle import InvalidTrustBundle, TrustBundle
@@ -23,7 +23,7 @@ from hauberk.kit.unix_http import AsyncUnixHttp, NotReachable
 
 # A control plane that restarts is back within a second or two; one that is broken must not be hammered by every pod.
 RETRY = Backoff(first=0.1, limit=30.0)
-# A laptop's clock stands still while it sleeps, but certificates go on aging: look at the wall clock now and then.
+# Whatever woke nobody, such as a clock that was set little by little, is noticed after so many seconds.
 LONGEST_SLEEP = 60.0
 _LEAST_SLEEP = 0.05  # seconds; so that a certificate that is always due cannot make this loop spin
 
@@ -84,34 +84,58 @@ class Rotation:
         self._jitter = jitter
         self._sleep = sleep
         self._failures = 0
+        self._due = datetime.min.replace(tzinfo=UTC)
         self.identity: Identity | None = None
         self.problem = ""  # why there is no newer one; empty when all is well
 
     async def run(self) -> NoReturn:
         """Obtains, publishes and renews until cancelled; whatever fails is tried again."""
         while True:
-            due = await self._attempt()
-            while (left := (due - self._clock.now()).total_seconds()) > 0:
-                await self._sleep(min(left, LONGEST_SLEEP))
+            await self._attempt()
             # Even if the time has come already, other pods get their turn.
             await self._sleep(_LEAST_SLEEP if self._failures == 0 else self._retry_delay())
+            await self._hold()
 
-    async def _attempt(self) -> datetime:
-        """When to try next, without the delay that failures add."""
+    async def _hold(self) -> None:
+        """The identity is to be renewed, or there is none; clocks that were set meanwhile have been heeded."""
+        while (left := self._left()) > 0:
+            # Well again, also where that came by waiting: a certificate that was not valid yet has become so.
+            self._failures, self.problem = 0, ""
+            # Either `sleep` ends when the wall clock is set, or this is how long nobody looks at it.
+            await self._sleep(min(left, LONGEST_SLEEP))
+
+    def _left(self) -> float:
+        return time_left(self.identity.svid, self._due, self._clock.now()).total_seconds() if self.identity is not None else 0.0
+
+    async def _attempt(self) -> None:
+        """There is a new identity, or one failure more and the reason for it."""
         try:
             identity = await obtain(self._pod, self._issue, self._clock.now)
         except (CertificateRefused, NotReachable) as exc:
-            self._failures += 1
-            if str(exc) != self.problem:
-                _log.warning("no certificate", pod=self._pod.full_name, reason=str(exc))
-            self.problem = str(exc)
-            return self._clock.now()
-        self._failures = 0
-        self.problem = ""
+            self._fail(str(exc))
+            return
+        now = self._clock.now()
+        if self.identity is None or is_sooner(identity.svid, self.identity.svid, now):
+            self._take(identity, now)
+        if identity.svid.not_before > now:
+            # Asking again at once would bring another such; with growing pauses it does no harm.
+            self._fail(
+                f"the control plane's certificate is not valid before {identity.svid.not_before:%Y-%m-%d %H:%M:%S} UTC: is a clock wrong?"
+            )
+        else:
+            self._failures, self.problem = 0, ""
+
+    def _fail(self, reason: str) -> None:
+        self._failures += 1
+        if reason != self.problem:
+            _log.warning("no certificate", pod=self._pod.full_name, reason=reason)
+        self.problem = reason
+
+    def _take(self, identity: Identity, now: datetime) -> None:
         self.identity = identity
+        self._due = next_rotation(identity.svid, now, self._jitter())
         self._publish(identity)
         _log.info("certificate", pod=self._pod.full_name, spiffe_id=str(identity.svid.spiffe_id), serial=identity.svid.serial)
-        return next_rotation(identity.svid, self._clock.now(), self._jitter())
 
     def _retry_delay(self) -> float:
         delay = RETRY.delay(self._failures, self._jitter())

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -31,6 +31,7 @@ from hauberk.xds.client import ResourcePool
 
 __all__ = ["PodRef", "SidecarUnknown", "Sidecars"]
 
+Sleep = Callable[[float], Awaitable[None]]
 # While Envoy is down the pod has no network, so the first restart is immediate; a crash loop must not eat the machine.
 RESTART = Backoff(first=0.5, limit=30.0, immediate=1, reset_after=60.0)
 _READY_POLL_SECONDS = 0.02  # between accepting its configuration and serving, Envoy says nothing that could be waited for
@@ -49,7 +50,16 @@ class Sidecar:
     """One pod's sidecar, kept running until told otherwise."""
 
     def __init__(
-        self, pod: PodRef, *, launcher: Launcher, api: AsyncUnixHttp, places: Places, envoy: Path, pool: ResourcePool, clock: Clock
+        self,
+        pod: PodRef,
+        *,
+        launcher: Launcher,
+        api: AsyncUnixHttp,
+        places: Places,
+        envoy: Path,
+        pool: ResourcePool,
+        clock: Clock,
+        sleep: Sleep,
     ) -> None:
         self.pod = pod
         self.directory = places.pod_run(pod.uid)
@@ -61,7 +71,7 @@ class Sidecar:
         self._clock = clock
         self._cache = RelayCache(cache_path(places, pod.uid))
         self._relay = Relay(build_node(pod), held=self._cache.read(), pool=pool, on_change=self._relay_changed)
-        self._rotation = Rotation(pod, issue=CertificateClient(api), publish=self._publish, clock=clock)
+        self._rotation = Rotation(pod, issue=CertificateClient(api), publish=self._publish, clock=clock, sleep=sleep)
         self._process = EnvoyProcess(launcher, pod.process)
         self._identified = asyncio.Event()
         self._configured = asyncio.Event()
@@ -174,7 +184,10 @@ class Sidecar:
 
 
 class Sidecars:
-    """All sidecars of this machine. `on_change` is called with a pod's uid when its sidecar's state may have changed."""
+    """All sidecars of this machine. `on_change` is called with a pod's uid when its sidecar's state may have changed.
+
+    `sleep` is what certificates' ages are waited for with: best one that ends when the clock is set.
+    """
 
     def __init__(
         self,
@@ -185,6 +198,7 @@ class Sidecars:
         settings: AgentSettings,
         records: Records | None = None,
         clock: Clock | None = None,
+        sleep: Sleep = asyncio.sleep,
         on_change: Callable[[str], None] = lambda _uid: None,
     ) -> None:
         self._launcher = launcher
@@ -193,6 +207,7 @@ class Sidecars:
         self._settings = settings
         self._records = records
         self._clock = clock or SystemClock()
+        self._sleep = sleep
         self._on_change = on_change
         self._pool = ResourcePool()
         self._sidecars: dict[str, Sidecar] = {}
@@ -245,7 +260,16 @@ class Sidecars:
 
     def _begin(self, pod: PodRef) -> Sidecar:
         envoy = find_envoy({SETTING: self._settings.envoy}) if self._settings.envoy else find_envoy()
-        sidecar = Sidecar(pod, launcher=self._launcher, api=self._api, places=self._places, envoy=envoy, pool=self._pool, clock=self._clock)
+        sidecar = Sidecar(
+            pod,
+            launcher=self._launcher,
+            api=self._api,
+            places=self._places,
+            envoy=envoy,
+            pool=self._pool,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
         sidecar.on_change = lambda: self._on_change(pod.uid)
         self._sidecars[pod.uid] = sidecar
         if self._records is not None:

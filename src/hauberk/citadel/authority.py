@@ -69,7 +69,9 @@ class Citadel:
             store.write(ROOT, root)
             _log.info("root made", trust_domain=trust_domain, serial=_serial_of(root), not_after=root.certificate.not_valid_after_utc)
         _check_root(directory, root, trust_domain, now)
-        if issuing is None or not _signed_by(issuing, root) or _is_half_over(issuing.certificate, now):
+        if root.certificate.not_valid_before_utc > now:
+            _log.warning("the root is not valid yet: set the machine's clock", now=now, not_before=root.certificate.not_valid_before_utc)
+        if issuing is None or not _signed_by(issuing, root) or is_issuing_due(issuing.certificate, root.certificate, now):
             issuing = _renew_issuing(store, trust_domain, root, settings, now)
         return cls(trust_domain=trust_domain, root=root, issuing=issuing, store=store, settings=settings)
 
@@ -112,13 +114,27 @@ class Citadel:
         )
 
     async def _current_issuing(self, now: datetime) -> Authority:
-        if not _is_half_over(self._issuing.certificate, now):
+        if not self._is_due(now):
             return self._issuing
         async with self._renewing:
-            if _is_half_over(self._issuing.certificate, now):
+            if self._is_due(now):
                 renew: Callable[..., Authority] = _renew_issuing
                 self._issuing = await asyncio.to_thread(renew, self._store, self.trust_domain, self._root, self._settings, now)
         return self._issuing
+
+    def _is_due(self, now: datetime) -> bool:
+        return is_issuing_due(self._issuing.certificate, self._root.certificate, now)
+
+
+def is_issuing_due(issuing: x509.Certificate, root: x509.Certificate, now: datetime) -> bool:
+    """Whether another issuing certificate is to be made: half its life is over, or the clock was set back to before it.
+
+    While the root is not valid either, no better one could be made, and each request would make one.
+    """
+    half = (issuing.not_valid_after_utc - issuing.not_valid_before_utc) / 2
+    if now >= issuing.not_valid_before_utc:
+        return now >= issuing.not_valid_before_utc + half
+    return now >= root.not_valid_before_utc
 
 
 def _make_root(trust_domain: str, lifetime: timedelta, now: datetime) -> Authority:
@@ -150,11 +166,6 @@ def _next_serial() -> int:
 
 def _serial_of(authority: Authority) -> str:
     return f"{authority.certificate.serial_number:032x}"
-
-
-def _is_half_over(certificate: x509.Certificate, now: datetime) -> bool:
-    half = (certificate.not_valid_after_utc - certificate.not_valid_before_utc) / 2
-    return now >= certificate.not_valid_before_utc + half
 
 
 def _signed_by(issuing: Authority, root: Authority) -> bool:

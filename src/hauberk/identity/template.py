@@ -79,8 +79,9 @@ def _valid_within(
     begin = max(now - backdate(lifetime), issuer.not_valid_before_utc)
     end = min(now + lifetime, issuer.not_valid_after_utc)
     # Certificates know whole seconds only, and begin and end are cut off, not rounded.
-    if int(end.timestamp()) <= int(now.timestamp()):
-        raise InvalidTemplate("its life would be over before it begins: too short, or the issuer's certificate has expired")
+    if int(end.timestamp()) <= int(max(now, begin).timestamp()):
+        reason = "too short, or the issuer's certificate has expired or is far from being valid yet"
+        raise InvalidTemplate(f"its life would be over before it begins: {reason}")
     return builder.not_valid_before(begin).not_valid_after(end)
 
 

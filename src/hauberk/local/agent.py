@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from hauberk.agent import server
+from hauberk.agent.clock_watch import ClockWatch
 from hauberk.agent.config_maps import ConfigMapReader
 from hauberk.agent.environment import inherited_environment
 from hauberk.agent.ipam import AddressBook
@@ -48,6 +49,7 @@ class Agent:
         self._settings = settings
         self._network = PodNetwork(node)
         self._records = Records(places.records, clock=clock)
+        self._clock_watch = ClockWatch(clock)
         self._sidecars = Sidecars(
             launcher=launcher,
             api=api,
@@ -55,6 +57,7 @@ class Agent:
             settings=settings,
             records=self._records,
             clock=clock,
+            sleep=self._clock_watch.sleep,
             on_change=self._sidecar_changed,
         )
         self._names = NameServer(launcher, api, places.agent_state, settings)
@@ -97,6 +100,7 @@ class Agent:
 
     def _start(self, tasks: asyncio.TaskGroup) -> tuple[asyncio.Task[None], ...]:
         parts = {
+            "clock": self._clock_watch.run(),
             "names": self._names.run(self._node, self._network.nameservers),
             "records": self._records.run(),
             "logs": rotate_forever(self._places.logs / "pods", self._settings),

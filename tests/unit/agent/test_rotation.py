@@ -28,6 +28,7 @@ class FakeClock:
     def __init__(self) -> None:
         self.time = START
         self.slept: list[float] = []
+        self.jumps: list[timedelta] = []  # the next long sleep ends at once, because the clock was set by so much
 
     def now(self) -> datetime:
         return self.time
@@ -37,6 +38,9 @@ class FakeClock:
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
+        if self.jumps and seconds >= 60:
+            self.time += self.jumps.pop()
+            seconds = 0.0
         self.time += timedelta(seconds=seconds)
         await asyncio.sleep(0)
 
@@ -51,9 +55,14 @@ class FakeAuthority:
         self.requests: list[PublicKey] = []
         self.service_account = "web"
         self.other_key = False
+        self.ahead = timedelta()  # of its clock
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._root = build_root(
-            trust_domain="cluster.local", public_key=self._key.public_key(), serial=1, now=START, lifetime=timedelta(days=999)
+            trust_domain="cluster.local",
+            public_key=self._key.public_key(),
+            serial=1,
+            now=START - timedelta(days=9),
+            lifetime=timedelta(days=999),
         ).sign(self._key, hashes.SHA256())
 
     async def __call__(self, pod: PodRef, csr: str) -> tuple[list[str], list[str]]:
@@ -66,7 +75,7 @@ class FakeAuthority:
             public_key=key,
             issuer=self._root,
             serial=len(self.requests),
-            now=self.clock.now(),
+            now=self.clock.now() + self.ahead,
             lifetime=self.lifetime,
         ).sign(self._key, hashes.SHA256())
         return [to_pem(leaf)], [to_pem(self._root)]
@@ -143,6 +152,46 @@ async def test_long_waits_look_at_the_wall_clock_every_minute() -> None:
     clock, published = FakeClock(), list[Identity]()
     await until(clock, lambda: len(published) == 2, rotation(FakeAuthority(clock), published).run)
     assert max(clock.slept) <= 60.0
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=13), timedelta(days=400)])
+async def test_a_certificate_is_renewed_at_once_after_a_jump_forwards(jump: timedelta) -> None:
+    clock, published = FakeClock(), list[Identity]()
+    clock.jumps = [jump]
+    await until(clock, lambda: len(published) == 2, rotation(FakeAuthority(clock), published).run)
+    assert published[1].svid.not_before < START + jump + timedelta(seconds=2)
+    assert published[1].svid.not_before > START + jump - timedelta(minutes=2)
+
+
+async def test_a_certificate_that_is_not_valid_yet_after_a_jump_backwards_is_renewed_once() -> None:
+    clock, published = FakeClock(), list[Identity]()
+    clock.jumps = [timedelta(hours=-2)]
+    authority = FakeAuthority(clock)
+    rotating = rotation(authority, published)
+    await until(clock, lambda: clock.time > START + timedelta(hours=6), rotating.run)
+    assert [identity.svid.not_before for identity in published] == [START - timedelta(minutes=1), published[1].svid.not_before]
+    assert published[1].svid.not_before < START - timedelta(hours=2)
+    assert (len(authority.requests), rotating.problem) == (2, "")
+
+
+async def test_a_jump_backwards_within_a_certificates_life_changes_nothing() -> None:
+    clock, published = FakeClock(), list[Identity]()
+    clock.jumps = [timedelta(seconds=-30)]
+    rotating = rotation(FakeAuthority(clock), published)
+    await until(clock, lambda: clock.time > START + timedelta(hours=11), rotating.run)
+    assert len(published) == 1
+
+
+async def test_a_control_plane_whose_clock_is_ahead_is_asked_with_growing_pauses_and_its_first_certificate_kept() -> None:
+    clock, published = FakeClock(), list[Identity]()
+    authority = FakeAuthority(clock)
+    authority.ahead = timedelta(minutes=11)
+    rotating = rotation(authority, published)
+    await until(clock, lambda: bool(rotating.problem), rotating.run)
+    assert "not valid before" in rotating.problem
+    await until(clock, lambda: clock.time > START + timedelta(hours=1), rotating.run)
+    assert (len(published), rotating.problem) == (1, "")
+    assert len(authority.requests) < 40
 
 
 async def test_the_key_belongs_to_the_certificate_and_is_in_no_repr() -> None:

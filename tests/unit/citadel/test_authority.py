@@ -104,6 +104,26 @@ def test_the_issuing_certificate_is_renewed_at_half_its_life_under_the_same_root
     assert issue(open_citadel(tmp_path, NOW + timedelta(days=201)), NOW + timedelta(days=201)).chain[1] == later.chain[1]
 
 
+def test_a_clock_set_back_to_before_the_issuing_certificate_brings_one_new_one(tmp_path: Path) -> None:
+    open_citadel(tmp_path)  # made long before the issuing certificate is renewed
+    citadel = open_citadel(tmp_path, NOW + timedelta(days=200))
+    back = NOW + timedelta(days=100)
+    first, second = issue(citadel, back), issue(citadel, back + timedelta(seconds=1))
+    assert first.chain[1].not_valid_before_utc <= back
+    assert first.not_before <= back
+    assert first.chain[1] == second.chain[1]
+    assert issue(open_citadel(tmp_path, back), back).chain[1] == first.chain[1]
+
+
+def test_a_clock_set_back_to_before_the_root_makes_no_new_issuing_certificate_at_each_request(tmp_path: Path) -> None:
+    citadel = open_citadel(tmp_path)
+    before = NOW - timedelta(hours=1)
+    assert issue(citadel, before).chain[1] == issue(citadel, before).chain[1] == issue(citadel).chain[1]
+    with structlog.testing.capture_logs() as logs:
+        open_citadel(tmp_path, before)
+    assert [event["event"] for event in logs] == ["the root is not valid yet: set the machine's clock"]
+
+
 @pytest.mark.parametrize("lost", ["issuing.pem"])
 def test_a_crash_between_root_and_issuing_key_is_finished_at_the_next_start(tmp_path: Path, lost: str) -> None:
     bundle = open_citadel(tmp_path).trust_bundle()

@@ -24,13 +24,15 @@ class Authorities:
     issuing_key: ec.EllipticCurvePrivateKey
     issuing: x509.Certificate
 
-    def leaf(self, name: str = "spiffe://cluster.local/ns/shop/sa/web", lifetime: timedelta = timedelta(hours=24)) -> x509.Certificate:
+    def leaf(
+        self, name: str = "spiffe://cluster.local/ns/shop/sa/web", lifetime: timedelta = timedelta(hours=24), now: datetime = NOW
+    ) -> x509.Certificate:
         template = build_leaf(
             spiffe_id=SpiffeId.parse(name),
             public_key=ec.generate_private_key(ec.SECP256R1()).public_key(),
             issuer=self.issuing,
             serial=SERIAL,
-            now=NOW,
+            now=now,
             lifetime=lifetime,
         )
         return template.sign(self.issuing_key, hashes.SHA256())

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.identity.conftest import NOW, Authorities
 
-from hauberk.identity.rotation import next_rotation
+from hauberk.identity.rotation import is_sooner, next_rotation, time_left
 from hauberk.identity.svid import X509Svid
 from hauberk.identity.trust_bundle import to_pem
 
@@ -44,3 +44,20 @@ def test_a_certificate_of_seconds_is_renewed_while_it_lives(authorities: Authori
     svid = X509Svid.parse([to_pem(authorities.leaf(lifetime=timedelta(seconds=4)))])
     due = next_rotation(svid, NOW, 1.0)
     assert NOW < due < svid.not_after
+
+
+@pytest.mark.parametrize(
+    ("hours", "left"),
+    [(0, 3.0), (2, 1.0), (3, 0.0), (5, 0.0), (25, 0.0), (-2, 0.0)],
+    ids=["fresh", "in use", "due", "overdue", "expired", "not valid yet"],
+)
+def test_a_certificate_is_used_until_it_is_due_and_never_while_it_is_not_valid(svid: X509Svid, hours: float, left: float) -> None:
+    assert time_left(svid, NOW + timedelta(hours=3), NOW + timedelta(hours=hours)) == timedelta(hours=left)
+
+
+def test_what_is_valid_sooner_is_preferred(authorities: Authorities, svid: X509Svid) -> None:
+    later = X509Svid.parse([to_pem(authorities.leaf(now=NOW + timedelta(hours=2)))])
+    assert is_sooner(later, svid, NOW + timedelta(hours=2))  # an ordinary renewal
+    assert not is_sooner(later, svid, NOW)
+    assert not is_sooner(later, svid, NOW - timedelta(hours=9))
+    assert is_sooner(svid, later, NOW - timedelta(hours=9))
