@@ -105,7 +105,17 @@ def _run(binary: Path, temporary: Path, proxies: int, services: int) -> list[dic
     text = (HERE / "loadclient/steps.json").read_text()
     steps.write_text(text.replace(TRIGGER_IN_STEPS, f"127.0.0.1:{trigger}"))
     with _server(services, address, trigger) as pid:
-        command: list[str | Path] = [binary, "-addr", f"127.0.0.1:{address}", "-proxies", str(proxies), "-S", str(services), "-pid", str(pid)]
+        command: list[str | Path] = [
+            binary,
+            "-addr",
+            f"127.0.0.1:{address}",
+            "-proxies",
+            str(proxies),
+            "-S",
+            str(services),
+            "-pid",
+            str(pid),
+        ]
         command += ["-node", HERE / "loadclient/node.json.tmpl", "-steps", steps, "-out", out]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return [json.loads(line) for line in out.read_text().splitlines()]
