@@ -120,7 +120,7 @@ class Driver:
                 }
             case {"op": "records", "denied": bool(denied)}:
                 await self.records.collect()
-                return [record.to_document() for record in await self.records.query(RecordQuery(denied=denied))]
+                return [record.to_document() for record in await self.records.query(RecordQuery(denied=denied, limit=100_000))]
             case {"op": "edges"}:
                 return [[edge.source, edge.destination, edge.mtls, edge.rate] for edge in self.records.edges(60)]
             case {"op": "admin", "pod": str(name), "path": str(path)}:
