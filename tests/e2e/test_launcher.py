@@ -419,7 +419,7 @@ async def test_a_program_is_not_started_where_the_mesh_cannot_be_hidden(launcher
 async def test_a_program_of_root_writes_nowhere_but_where_it_works(launcher: Launcher, mesh: Mesh) -> None:
     work = mesh.places.state.parent.parent / "work"
     work.mkdir()
-    script = f"touch /etc/x /usr/x /root/x {work.parent}/x; touch {work}/ok /tmp/hauberk-ok; rm /tmp/hauberk-ok; ls {work}"
+    script = f"touch /etc/x /usr/x ~root/x {work.parent}/x; touch {work}/ok /tmp/hauberk-ok; rm /tmp/hauberk-ok; ls {work}"
     _, text = await output(launcher, shell(script, cwd=str(work)))
     # /tmp itself can be written, so what lies beside the working directory can be as well, here.
     assert text.count("Read-only file system") == 3
