@@ -16,19 +16,29 @@ from hauberk.testing.mesh import Mesh
 from hauberk.testing.namespace import MeshNamespace
 from hauberk.testing.running import Running
 
-# Told a port, takes it if it can and says what it hears there within three seconds.
+# Told a port and how long to try, takes it if it can and says what it hears there within three seconds.
 SQUATTER = """
-import socket, sys
+import socket, sys, time
 print("listening", flush=True)
-for line in sys.stdin:
+def take(port):
     found = socket.socket(socket.AF_INET6)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        found.bind(("::", int(line)))
-        found.listen()
-    except OSError as error:
-        print("refused", error, flush=True)
+    found.bind(("::", port))
+    found.listen()
+    return found
+for line in sys.stdin:
+    port, patience = map(int, line.split())
+    deadline, found = time.monotonic() + patience, None
+    while found is None:
+        try:
+            found = take(port)
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                print("refused", error, flush=True)
+                break
+            time.sleep(0.01)
+    if found is None:
         continue
     print("taken", flush=True)
     found.settimeout(3)
@@ -62,7 +72,7 @@ def squatter(pier: MeshNamespace) -> Iterator[Running]:
 
 @pytest.mark.parametrize("port", [15001, 15006])
 def test_a_capture_port_cannot_be_shared_with_the_sidecar(squatter: Running, port: int) -> None:
-    squatter.say(str(port))
+    squatter.say(f"{port} 0")
     assert "refused" in squatter.expect("e")
 
 
@@ -75,7 +85,7 @@ def test_whoever_takes_a_capture_port_of_a_dead_sidecar_hears_nothing(pier: Mesh
         with processes.halted(pier.mesh, "agent"):
             os.kill(envoy, signal.SIGKILL)
             until(lambda: not processes.lives(envoy), "the end of the Envoy")
-            squatter.say("15006")
+            squatter.say("15006 10")  # a dead Envoy's sockets are closed a moment after it
             squatter.expect("taken")
             caller.say("now")
             assert "silent" in squatter.expect("e")
