@@ -5,7 +5,8 @@ from envoy.extensions.transport_sockets.tls.v3.common_pb2 import CertificateVali
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from hauberk.agent.rotation import Identity
-from hauberk.identity.trust_bundle import TrustBundle, to_pem
+from hauberk.identity.trust import Trust
+from hauberk.identity.trust_bundle import to_pem
 from hauberk.xds.layers import Layer
 from hauberk.xds.resource import Resource
 
@@ -17,7 +18,8 @@ SLOT = "identity"
 
 def build_identity_layer(identity: Identity, previous: Layer | None = None) -> Layer:
     """Both secrets of `identity`. An unchanged trust bundle stays the same resource and so is not sent again."""
-    return Layer.of(SLOT, (encode_identity(identity), encode_trust(identity.bundle)), previous)
+    trust = Trust(sequence=0, trust_domain=identity.bundle.trust_domain, x509_authorities=identity.bundle.authorities)
+    return Layer.of(SLOT, (encode_identity(identity), encode_trust(trust)), previous)
 
 
 def encode_identity(identity: Identity) -> Resource:
@@ -30,8 +32,8 @@ def encode_identity(identity: Identity) -> Resource:
     return Resource.of(Secret(name=IDENTITY, tls_certificate=certificate), IDENTITY)
 
 
-def encode_trust(bundle: TrustBundle) -> Resource:
-    """The secret a proxy checks its peers with."""
-    authorities = "".join(bundle.pems)
+def encode_trust(trust: Trust) -> Resource:
+    """The secret a proxy checks its peers with: nothing of `trust` that no proxy looks at changes its bytes."""
+    authorities = "".join(trust.bundle.pems)
     validation = CertificateValidationContext(trusted_ca=DataSource(inline_bytes=authorities.encode()))
     return Resource.of(Secret(name=TRUST, validation_context=validation), TRUST)
