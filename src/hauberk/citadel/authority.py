@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hauberk.api.pod import Pod
-from hauberk.citadel.key_store import Authority, KeyStore, KeyUnreadable
+from hauberk.citadel.key_pairs import Authority, KeyPairs
+from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.settings import CitadelSettings
 from hauberk.identity.csr import read_public_key
 from hauberk.identity.spiffe_id import SpiffeId, workload_id
@@ -45,9 +46,9 @@ class IssuedCertificate:
 
 
 class Citadel:
-    """Signs certificates for attested pods. Its keys lie in a `KeyStore` and leave it only into this object."""
+    """Signs certificates for attested pods. Its keys lie in a `KeyPairs` and leave it only into this object."""
 
-    def __init__(self, *, trust_domain: str, root: Authority, issuing: Authority, store: KeyStore, settings: CitadelSettings) -> None:
+    def __init__(self, *, trust_domain: str, root: Authority, issuing: Authority, store: KeyPairs, settings: CitadelSettings) -> None:
         self.trust_domain = trust_domain
         self._root = root
         self._issuing = issuing
@@ -58,7 +59,7 @@ class Citadel:
     @classmethod
     def open(cls, directory: Path, *, trust_domain: str, settings: CitadelSettings, now: datetime) -> Self:
         """The authority kept in `directory`, made there if there is none; what a crash left unfinished is finished."""
-        store = KeyStore(directory)
+        store = KeyPairs(directory)
         store.prepare()
         root = store.read(ROOT)
         issuing = store.read(ISSUING)
@@ -143,7 +144,7 @@ def _make_root(trust_domain: str, lifetime: timedelta, now: datetime) -> Authori
     return Authority(certificate=template.sign(key, hashes.SHA256()), key=key)
 
 
-def _renew_issuing(store: KeyStore, trust_domain: str, root: Authority, settings: CitadelSettings, now: datetime) -> Authority:
+def _renew_issuing(store: KeyPairs, trust_domain: str, root: Authority, settings: CitadelSettings, now: datetime) -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     template = build_issuing(
         trust_domain=trust_domain,

@@ -1,102 +1,82 @@
-"""Where the authority's keys lie: one file each, key and certificate together, readable by their owner alone.
+"""Where the authority's private keys lie, and what can be asked of one: a signature, never the key itself.
 
-A key and its certificate are one file because then there is no moment at which one exists without the other.
+A store keeps one entry per authority id. Files are one kind of place (`key_file`), a PKCS#11 token another (`key_token`); who signs
+does not know which.
 """
 
-import os
-import secrets
-from dataclasses import dataclass, field
+import re
+from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-_TEMPORARY = ".new-"
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class KeyAlgorithm(StrEnum):
+    """What a new key may be. Keys that were imported may also be RSA of 2048 bits or more."""
+
+    ECDSA_P256 = "ecdsa-p256"
+    ECDSA_P384 = "ecdsa-p384"
 
 
 class KeyUnreadable(RuntimeError):
-    """A file of the authority exists and cannot be used."""
+    """A key, or a secret that guards one, exists and cannot be used; the message says what to do and never quotes what was read."""
 
-    def __init__(self, path: Path, reason: str, remedy: str) -> None:
-        super().__init__(f"the certificate authority cannot use {path}: {reason}; {remedy}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authority:
-    """A certificate that signs, and its key, which is never shown."""
-
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey = field(repr=False)
+    def __init__(self, what: Path | str, reason: str, remedy: str) -> None:
+        super().__init__(f"the certificate authority cannot use {what}: {reason}; {remedy}")
 
 
-@dataclass(frozen=True, slots=True)
-class KeyStore:
-    """The authorities kept in `directory`."""
+class KeyAbsent(KeyUnreadable):
+    """No key of this id is kept here."""
 
-    directory: Path
+
+class Signer(Protocol):
+    """One private key, wherever it lies. Its methods block for as long as the signature takes, and may be called from any thread."""
+
+    @property
+    def public_key(self) -> PublicKey:
+        """What certificates show of it."""
+
+    def sign_certificate(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        """The certificate that `builder` describes, signed with the hash that befits the key."""
+
+    def sign_crl(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
+        """The revocation list that `builder` describes, signed likewise."""
+
+    def sign(self, data: bytes) -> bytes:
+        """A signature in the form of JWS (RFC 7518, 3.3 and 3.4): ES256 for P-256, ES384 for P-384, RS256 for RSA; see `jws_algorithm`."""
+
+
+class KeyStore(Protocol):
+    """The private keys of the authorities, by id (`check_id`)."""
 
     def prepare(self) -> None:
-        """The directory exists, is private, and holds no half-written file."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.directory.chmod(0o700)
-        for leftover in self.directory.glob(f"{_TEMPORARY}*"):
-            leftover.unlink(missing_ok=True)
+        """The place exists, is private, and holds nothing half-written. To be called once, before anything else."""
 
-    def read(self, name: str) -> Authority | None:
-        """The authority `name`, or None if it was never made."""
-        path = self._path(name)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as exc:
-            raise KeyUnreadable(path, exc.strerror or "it cannot be read", "make it readable for the mesh's user") from exc
-        if path.stat().st_mode & 0o077:
-            raise KeyUnreadable(path, "others may read it", f"run `chmod 600 {path}`, and replace the key if they may have")
-        return _parse(path, content)
+    def create(self, name: str, algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA_P256) -> Signer:
+        """A new key is kept safely under the id `name`; FileExistsError if there is one already."""
 
-    def write(self, name: str, authority: Authority) -> None:
-        """The authority `name` is on disk, or, after a crash, what was there before."""
-        temporary = self.directory / f"{_TEMPORARY}{secrets.token_hex(8)}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_encode(authority))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path(name))
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        self._sync()
+    def adopt(self, name: str, key: PrivateKey) -> Signer:
+        """A key made elsewhere (an imported authority's) is kept safely under the id `name`; FileExistsError as above."""
 
-    def _path(self, name: str) -> Path:
-        return self.directory / f"{name}.pem"
+    def open(self, name: str) -> Signer:
+        """The key `name`; raises KeyAbsent if there is none, KeyUnreadable if it cannot be used."""
 
-    def _sync(self) -> None:
-        # The new name itself must survive a power cut, or the next start would make a second root.
-        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    def destroy(self, name: str) -> None:
+        """There is no key `name`, whether there was one or not."""
+
+    def ids(self) -> frozenset[str]:
+        """Of all keys kept here; one that no authority belongs to was left by a crash and may be destroyed."""
 
 
-def _encode(authority: Authority) -> bytes:
-    key = authority.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return authority.certificate.public_bytes(Encoding.PEM) + key
-
-
-def _parse(path: Path, content: bytes) -> Authority:
-    remedy = "restore it from a backup, or remove the directory to begin with a new authority (every identity changes)"
-    try:
-        certificate = x509.load_pem_x509_certificate(content)
-        key = load_pem_private_key(content[content.rindex(b"-----BEGIN PRIVATE KEY") :], password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        # Without its cause: a parser's message could quote what it could not parse.
-        raise KeyUnreadable(path, "it is damaged", remedy) from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
-        raise KeyUnreadable(path, "its key does not belong to its certificate", remedy)
-    return Authority(certificate=certificate, key=key)
+def check_id(name: str) -> str:
+    """`name`, if it can be an authority's id: a label of at most 63 lower-case letters, digits and inner dashes; else ValueError."""
+    if not _ID.fullmatch(name):
+        raise ValueError(f"{name!r} cannot be the id of an authority")
+    return name

@@ -18,7 +18,8 @@ from hauberk.api.container import Container
 from hauberk.api.metadata import Metadata
 from hauberk.api.pod import Pod, PodSpec
 from hauberk.citadel.authority import Citadel
-from hauberk.citadel.key_store import KeyStore, KeyUnreadable
+from hauberk.citadel.key_pairs import KeyPairs
+from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.settings import CitadelSettings
 from hauberk.identity.csr import InvalidCsr, build_csr
 from hauberk.identity.svid import X509Svid
@@ -49,7 +50,7 @@ def test_the_first_start_makes_a_root_and_an_issuing_key_that_only_their_owner_r
 def test_the_keys_are_ecdsa_p256(tmp_path: Path) -> None:
     open_citadel(tmp_path)
     for name in ("root", "issuing"):
-        authority = KeyStore(tmp_path).read(name)
+        authority = KeyPairs(tmp_path).read(name)
         assert authority is not None
         assert isinstance(authority.key.curve, ec.SECP256R1)
 
@@ -185,7 +186,7 @@ def test_no_key_is_ever_in_a_log_a_repr_or_an_error(tmp_path: Path) -> None:
     with structlog.testing.capture_logs() as logs:
         citadel = open_citadel(tmp_path)
         issue(citadel)
-    store = KeyStore(tmp_path)
+    store = KeyPairs(tmp_path)
     root = store.read("root")
     assert root is not None
     number = root.key.private_numbers().private_value
