@@ -20,8 +20,16 @@ class InvalidCsr(ValueError):
 
 def build_csr(key: ec.EllipticCurvePrivateKey) -> str:
     """A request for `key` that claims no name: the authority knows better who asks."""
-    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
-    return request.public_bytes(Encoding.PEM).decode()
+    return _request(key).public_bytes(Encoding.PEM).decode()
+
+
+def build_csr_der(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The same as it travels between machines of the mesh."""
+    return _request(key).public_bytes(Encoding.DER)
+
+
+def _request(key: ec.EllipticCurvePrivateKey) -> x509.CertificateSigningRequest:
+    return x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
 
 
 def read_public_key(csr_pem: str) -> PublicKey:

@@ -29,6 +29,19 @@ class X509Svid:
             chain = tuple(x509.load_pem_x509_certificate(pem.encode()) for pem in chain_pem)
         except ValueError as exc:
             raise InvalidSvid("the chain holds something that is not a PEM certificate") from exc
+        return cls._checked(chain)
+
+    @classmethod
+    def from_der(cls, chain_der: Sequence[bytes]) -> Self:
+        """The same for a chain in DER."""
+        try:
+            chain = tuple(x509.load_der_x509_certificate(der) for der in chain_der)
+        except ValueError as exc:
+            raise InvalidSvid("the chain holds something that is not a DER certificate") from exc
+        return cls._checked(chain)
+
+    @classmethod
+    def _checked(cls, chain: tuple[x509.Certificate, ...]) -> Self:
         if not chain:
             raise InvalidSvid("the chain is empty")
         return cls(spiffe_id=leaf_spiffe_id(chain[0]), chain=chain)
