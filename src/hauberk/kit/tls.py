@@ -1,0 +1,59 @@
+"""TLS 1.3 between processes of one owner, from keys that are in memory: contexts without a default that somebody else chose."""
+
+import os
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+class PeerRefused(Exception):
+    """The other end of a connection is not who it must be, or does not want us; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What one end proves itself with. The key is in no repr."""
+
+    chain_pem: str  # leaf first
+    key_pem: bytes = field(repr=False)
+
+
+def server_context(credentials: Credentials, roots: Sequence[str], protocols: Sequence[str]) -> ssl.SSLContext:
+    """Shows `credentials`, asks callers for theirs and checks them against `roots` (PEM); who shows none is let in by this layer.
+
+    No session tickets: a resumed session would skip the check of a certificate that has meanwhile expired or been revoked.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = 0
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return _finish(context, credentials, roots, protocols)
+
+
+def client_context(credentials: Credentials | None, roots: Sequence[str], protocols: Sequence[str]) -> ssl.SSLContext:
+    """Believes only what `roots` (PEM) signed. Names are not checked here: who must be at the other end is no host name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    return _finish(context, credentials, roots, protocols)
+
+
+def _finish(context: ssl.SSLContext, credentials: Credentials | None, roots: Sequence[str], protocols: Sequence[str]) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(list(protocols))
+    if roots:
+        context.load_verify_locations(cadata="\n".join(roots))
+    if credentials is not None:
+        _load(context, credentials)
+    return context
+
+
+def _load(context: ssl.SSLContext, credentials: Credentials) -> None:
+    # Python's ssl reads keys from files only; this one is memory, has no name, and is gone with its descriptor.
+    descriptor = os.memfd_create("credentials", os.MFD_CLOEXEC)
+    try:
+        content = credentials.chain_pem.encode() + credentials.key_pem
+        while content:
+            content = content[os.write(descriptor, content) :]
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
