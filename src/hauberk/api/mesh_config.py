@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from hauberk.api.duration import Duration
 from hauberk.api.finding import Finding, Location
 from hauberk.api.mesh_config_fields import MESH_FIELDS, PROXY_FIELDS
+from hauberk.api.mesh_tls import MeshMtls, TlsSettings, check_tls
 from hauberk.api.model import ApiModel, Bool
 from hauberk.api.name import subdomain_fault
 from hauberk.api.sift import sift
@@ -52,6 +53,7 @@ class HauberkSettings(ApiModel):
     """Settings of this mesh that MeshConfig has no field for."""
 
     certificate_lifetime: Duration | None = None  # of a workload's certificate; None leaves it to the authority
+    tls: TlsSettings = TlsSettings()
 
 
 class MeshConfig(ApiModel):
@@ -62,6 +64,7 @@ class MeshConfig(ApiModel):
     IGNORED: ClassVar[frozenset[str]] = MESH_FIELDS - HARMLESS
 
     trust_domain: str = "cluster.local"
+    trust_domain_aliases: tuple[str, ...] = ()  # further names of this mesh, equal to the first in policies and certificates
     root_namespace: str = ROOT_NAMESPACE
     outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy()
     path_normalization: PathNormalization = PathNormalization()
@@ -69,6 +72,7 @@ class MeshConfig(ApiModel):
     protocol_detection_timeout: Duration | None = None  # None: the mesh's own short one, after which the bytes count as TCP
     enable_auto_mtls: Bool = True
     default_config: ProxyConfig = ProxyConfig()
+    mesh_mtls: MeshMtls = Field(default=MeshMtls(), alias="meshMTLS")
     hauberk: HauberkSettings = HauberkSettings()
 
 
@@ -113,9 +117,11 @@ def _setting(finding: Finding) -> Finding:
 
 def _check(config: MeshConfig) -> list[Finding]:
     findings: list[Finding] = []
-    trust: Location = ("trustDomain",)
-    if fault := subdomain_fault(config.trust_domain):
-        findings.append(Finding("HBK0108", trust, f"{config.trust_domain!r} is no trust domain: it {fault}"))
+    names: list[tuple[Location, str]] = [(("trustDomain",), config.trust_domain)]
+    names += [(("trustDomainAliases", index), name) for index, name in enumerate(config.trust_domain_aliases)]
+    for trust, name in names:
+        if fault := subdomain_fault(name):
+            findings.append(Finding("HBK0108", trust, f"{name!r} is no trust domain: it {fault}"))
     if config.root_namespace != ROOT_NAMESPACE:
         message = f"the root namespace is {ROOT_NAMESPACE}, where these settings stand; {config.root_namespace!r} has no effect"
         findings.append(Finding("HBK0402", ("rootNamespace",), message))
@@ -126,4 +132,5 @@ def _check(config: MeshConfig) -> list[Finding]:
     if lifetime is not None and lifetime < timedelta(seconds=1):
         at: Location = ("hauberk", "certificateLifetime")
         findings.append(Finding("HBK0107", at, "a certificate must live for at least one second"))
+    findings += check_tls(config.hauberk.tls, config.mesh_mtls)
     return findings

@@ -9,9 +9,9 @@ MESH_FIELDS = frozenset(
         *("defaultServiceExportTo", "defaultTrafficPolicy", "defaultVirtualServiceExportTo", "disableEnvoyListenerLog"),
         *("discoverySelectors", "dnsRefreshRate", "enableEnvoyAccessLogService", "enablePrometheusMerge", "enableTracing"),
         *("extensionProviders", "h2UpgradePolicy", "hboneIdleTimeout", "inboundClusterStatName", "inboundTrafficPolicy"),
-        *("ingressClass", "ingressControllerMode", "ingressSelector", "ingressService", "localityLbSetting", "meshMTLS"),
+        *("ingressClass", "ingressControllerMode", "ingressSelector", "ingressService", "localityLbSetting"),
         *("outboundClusterStatName", "proxyHttpPort", "proxyInboundListenPort", "proxyListenPort", "serviceEntryVisibility"),
-        *("serviceScopeConfigs", "serviceSettings", "tcpKeepalive", "tlsDefaults", "trustDomainAliases", "verifyCertificateAtClient"),
+        *("serviceScopeConfigs", "serviceSettings", "tcpKeepalive", "tlsDefaults", "verifyCertificateAtClient"),
         *("zoneAwareLbSetting",),
     }
 )
