@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
+from hauberk.identity.trust import Revoked
 from hauberk.translate.encode import encode_resource
+from hauberk.translate.revocation import encode_revoked
 from hauberk.xds.resource import Resource
 
 NAMESPACE = "shop"
@@ -90,13 +92,13 @@ def secrets(authority: Authority, account: str, namespace: str = NAMESPACE) -> t
     )
     roots = secret_pb2.Secret(name="ROOTCA")
     roots.validation_context.trusted_ca.inline_bytes = authority.root
-    return encode_resource(own, "default"), encode_resource(roots, "ROOTCA")
+    return encode_resource(own, "default"), encode_resource(roots, "ROOTCA"), *encode_revoked(Revoked())
 
 
 class ConfigurationServer:
     """Delta ADS for one Envoy on a Unix socket: whatever is asked for is told, whatever changes is told again."""
 
-    ORDER = ("Cluster", "ClusterLoadAssignment", "Secret", "Listener", "RouteConfiguration")
+    ORDER = ("Cluster", "ClusterLoadAssignment", "Secret", "TypedExtensionConfig", "Listener", "RouteConfiguration")
 
     def __init__(self, path: Path) -> None:
         self.rejections: list[str] = []

@@ -13,13 +13,15 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Delt
 from hauberk.envoy.name import VIRTUAL_INBOUND, VIRTUAL_OUTBOUND
 from hauberk.xds.client import EVERYTHING, DeltaClient, Received, ResourcePool
 from hauberk.xds.layers import Layer, ResourceSet
-from hauberk.xds.resource import CLUSTER, LISTENER, SECRET, Resource
+from hauberk.xds.resource import CLUSTER, EXTENSION, LISTENER, SECRET, Resource
 from hauberk.xds.session import DeltaSession
 from hauberk.xds.stream import DeltaStream
 from hauberk.xds.update import Rejection
 
 # Without them nothing passes in or out; any other resource that Envoy refuses is the trouble of one service alone.
 _ESSENTIAL = frozenset({VIRTUAL_INBOUND, VIRTUAL_OUTBOUND})
+# Types that the agent itself serves: secrets, which the control plane must not have, and who was revoked.
+_OWN = frozenset({SECRET, EXTENSION})
 _Key = tuple[str, str]  # type and name of a resource
 
 
@@ -43,6 +45,7 @@ class Relay:
         self._send: Callable[[DeltaDiscoveryRequest], None] | None = None
         self._downstream: Downstream | None = None
         self._identity: Layer | None = None
+        self._revoked: Layer | None = None
         # Responses Envoy has not settled, each with the resources it replaced: what Envoy refuses must not replace anything.
         self._pending: list[tuple[Received, dict[_Key, Resource | None]]] = []
         self._refused: dict[_Key, Rejection] = {}
@@ -124,6 +127,11 @@ class Relay:
         self._identity = identity
         self._tell()
 
+    def set_revoked(self, revoked: Layer) -> None:
+        """From now on Envoy refuses these. Before the first time it is told nothing, so that a restarted agent forgets nobody for it."""
+        self._revoked = revoked
+        self._tell()
+
     # --- Envoy's side
 
     def accept(self, request: DeltaDiscoveryRequest) -> "Downstream":
@@ -146,7 +154,7 @@ class Relay:
         if self._downstream is not downstream:
             return
         downstream.types.add(type_url)
-        if type_url != SECRET:
+        if type_url not in _OWN:
             self._pass_up(self._client.want(type_url, downstream.session.subscribed(type_url)))
         self._settle(downstream)
         self._on_change()
@@ -191,10 +199,8 @@ class Relay:
 
     def _target(self) -> ResourceSet:
         held = self._client.resources
-        layers = self._accepted()
-        if self._identity is None:
-            return replace(held, layers=layers)
-        return replace(held, layers=(*layers, self._identity), complete=held.complete | {SECRET})
+        own = {kind: layer for kind, layer in ((SECRET, self._identity), (EXTENSION, self._revoked)) if layer is not None}
+        return replace(held, layers=(*self._accepted(), *own.values()), complete=held.complete | own.keys())
 
     def _accepted(self) -> tuple[Layer, ...]:
         layers = self._client.resources.layers

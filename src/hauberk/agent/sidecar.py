@@ -12,6 +12,7 @@ from hauberk.agent.records import Records
 from hauberk.agent.relay import Relay
 from hauberk.agent.relay_cache import RelayCache
 from hauberk.agent.relay_service import follow_upstream, keep_cache, serving
+from hauberk.agent.revocation_layer import build_revoked_layer
 from hauberk.agent.rotation import CertificateClient, Identity, Rotation
 from hauberk.agent.sds import build_identity_layer
 from hauberk.agent.settings import AgentSettings
@@ -20,6 +21,7 @@ from hauberk.agent.sidecar_pod import PodRef
 from hauberk.agent.sidecar_process import EnvoyProcess, proxy_uid
 from hauberk.agent.sidecar_state import CertificateState, SidecarState
 from hauberk.envoy.binary import SETTING, find_envoy
+from hauberk.identity.trust import Revoked
 from hauberk.kit.backoff import Backoff
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import logger
@@ -28,6 +30,7 @@ from hauberk.kit.unix_http import AsyncUnixHttp
 from hauberk.linux.failure import LaunchFailure
 from hauberk.linux.launch import Launcher
 from hauberk.xds.client import ResourcePool
+from hauberk.xds.layers import Layer
 
 __all__ = ["PodRef", "SidecarUnknown", "Sidecars"]
 
@@ -90,6 +93,10 @@ class Sidecar:
             tasks.create_task(keep_cache(self._relay, self._cache, self._cacheable), name="sidecar:cache")
             tasks.create_task(self._keep_running(), name="sidecar:envoy")
         raise AssertionError("none of these tasks ever returns")
+
+    def set_revoked(self, revoked: Layer) -> None:
+        """Envoy refuses these callers from now on."""
+        self._relay.set_revoked(revoked)
 
     async def stop(self) -> None:
         """Envoy has ended."""
@@ -210,6 +217,7 @@ class Sidecars:
         self._sleep = sleep
         self._on_change = on_change
         self._pool = ResourcePool()
+        self._revoked: Layer | None = build_revoked_layer(Revoked())
         self._sidecars: dict[str, Sidecar] = {}
         self._tasks: dict[str, asyncio.Task[NoReturn]] = {}
 
@@ -237,6 +245,12 @@ class Sidecars:
             await self._records.leave(uid)
         self._sidecars.pop(uid, None)
         await asyncio.to_thread(remove_files, self._places, uid)
+
+    def set_revoked(self, revoked: Layer) -> None:
+        """Every sidecar, also those to come, refuses these callers from now on."""
+        self._revoked = revoked
+        for sidecar in self._sidecars.values():
+            sidecar.set_revoked(revoked)
 
     def state(self, uid: str) -> SidecarState | None:
         """How the pod's sidecar is now; None if it has none."""
@@ -271,6 +285,8 @@ class Sidecars:
             sleep=self._sleep,
         )
         sidecar.on_change = lambda: self._on_change(pod.uid)
+        if self._revoked is not None:
+            sidecar.set_revoked(self._revoked)
         self._sidecars[pod.uid] = sidecar
         if self._records is not None:
             self._records.follow(pod, sidecar.directory / ACCESS_LOG)

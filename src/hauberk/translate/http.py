@@ -14,7 +14,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 
 from hauberk.api.mesh_config import Normalization
 from hauberk.envoy.message import ads, any_, boolean, duration
-from hauberk.translate import connection
+from hauberk.translate import connection, revocation
 from hauberk.translate.access_log import INBOUND_REQUEST, OUTBOUND_REQUEST, access_log
 from hauberk.translate.limits import Limits
 from hauberk.translate.trace_context import trace_context
@@ -40,10 +40,15 @@ def _rbac(name: str) -> hcm_pb2.HttpFilter:
     return hcm_pb2.HttpFilter(name=name, typed_config=any_(rbac_pb2.RBAC()), disabled=True)
 
 
-INBOUND_FILTERS: Final = (
+# For callers that show no certificate: there is nothing that could have been revoked.
+PLAIN_INBOUND_FILTERS: Final = (
     _rbac(RBAC_DENY),  # what is denied is denied whoever allows it
     _rbac(RBAC_ALLOW),
     _router(),
+)
+INBOUND_FILTERS: Final = (
+    revocation.http_filter(),  # before all others: who was revoked learns nothing from them
+    *PLAIN_INBOUND_FILTERS,
 )
 OUTBOUND_FILTERS: Final = (_router(),)
 
@@ -59,7 +64,7 @@ def outbound_http(stat_prefix: str, routes: str) -> listener_components_pb2.Filt
 
 def inbound_http(stat_prefix: str, routes: str, limits: Limits, *, mutual: bool) -> listener_components_pb2.Filter:
     """Requests to the pod's program; `mutual`: from a sidecar that has proven its identity."""
-    hcm = _hcm(f"inbound_{stat_prefix}", routes, INBOUND_FILTERS, (access_log(INBOUND_REQUEST),))
+    hcm = _hcm(f"inbound_{stat_prefix}", routes, INBOUND_FILTERS if mutual else PLAIN_INBOUND_FILTERS, (access_log(INBOUND_REQUEST),))
     # A caller must not be able to claim somebody else's certificate.
     hcm.forward_client_cert_details = Hcm.ForwardClientCertDetails.SANITIZE
     if mutual:

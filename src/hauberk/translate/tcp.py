@@ -16,6 +16,7 @@ from hauberk.envoy.name import AUTHORIZED, BLACK_HOLE, INBOUND_PASSTHROUGH
 from hauberk.translate.access_log import DECISION_STATE, ESTABLISHED_STATE, INBOUND_CONNECTION, OUTBOUND_CONNECTION, access_log
 from hauberk.translate.connection import BUFFER_LIMIT
 from hauberk.translate.limits import Limits
+from hauberk.translate.revocation import PEER_SERIAL, SERIAL_STATE, tcp_filter
 from hauberk.translate.tcp_authorization import ALLOW
 
 TcpProxy = tcp_proxy_pb2.TcpProxy
@@ -47,9 +48,8 @@ def inbound_tcp(cluster: str, decision: str | None, limits: Limits, *, mutual: b
         proxy.upstream_connect_mode = tcp_proxy_pb2.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
         proxy.max_early_data_bytes.CopyFrom(uint32(BUFFER_LIMIT))
         proxy.max_downstream_connection_duration.CopyFrom(duration(limits.connection_age))
-    if decision is None:
-        return (_filter(proxy),)
-    return _decide(cluster, decision, mutual=mutual), _filter(proxy)
+    deciding = () if decision is None else (_decide(cluster, decision, mutual=mutual),)
+    return (*((tcp_filter(),) if mutual else ()), *deciding, _filter(proxy))
 
 
 def authorized_listener() -> listener_pb2.Listener:
@@ -83,10 +83,15 @@ def remember(key: str, text: str, *, factory: str = "envoy.string", upstream: bo
 
 
 def remember_established(*, mutual: bool) -> Filter:
-    """The connection is marked as soon as it is good for something; what is never marked is a failure to be recorded."""
+    """The connection is marked as soon as it is good for something; what is never marked is a failure to be recorded.
+
+    With the mark a `mutual` one gets the serial of its caller's certificate: it may be revoked while the connection lives.
+    """
     state = FilterStateValue(object_key=ESTABLISHED_STATE, factory_key="envoy.string", format_string=_format("1"))
     if mutual:
-        return _set_state(with_newer(set_filter_state_pb2.Config(), _ON_TLS_HANDSHAKE, encode(state)))
+        serial = FilterStateValue(object_key=SERIAL_STATE, factory_key="envoy.string", format_string=_format(PEER_SERIAL))
+        config = with_newer(set_filter_state_pb2.Config(), _ON_TLS_HANDSHAKE, encode(state))
+        return _set_state(with_newer(config, _ON_TLS_HANDSHAKE, encode(serial)))
     return _set_state(set_filter_state_pb2.Config(on_new_connection=[state]))
 
 
