@@ -1,14 +1,69 @@
-"""Who may hold which certificate: what the store says about a pod decides, never what a process says about itself."""
+"""Who may hold which certificate: what is known about the asker decides, never what he says about himself."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
 
 from hauberk.api.pod import Pod
+from hauberk.identity.spiffe_id import SpiffeId
+from hauberk.identity.wire import Subject
 
 _FINISHED = ("Succeeded", "Failed")
 
 
 class AttestationRefused(PermissionError):
     """No certificate is issued for this claim; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Which machine's agent asks. `evidence`: how that is known, such as (("socket", "citadel.sock"),)."""
+
+    node: str
+    evidence: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attested:
+    """What a claim has been found to be true of. `holder`: as `state_issued` names it; `evidence`: what proved it.
+
+    `lifetime` None: the settings of the authority decide.
+    """
+
+    spiffe_id: SpiffeId
+    holder: str
+    node: str
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    lifetime: timedelta | None = None
+    dns_names: tuple[str, ...] = ()
+
+
+class Attestor(Protocol):
+    """Proves claims."""
+
+    def attest(self, subject: Subject, caller: Caller) -> Attested:
+        """What `subject` is, if `caller` may ask for it; raises AttestationRefused."""
+
+
+class Refusals(Protocol):
+    """Who gets nothing any more."""
+
+    def reason(self, spiffe_id: SpiffeId, holder: str, node: str) -> str | None:
+        """Why nobody may have this identity now (it, its holder or its machine is revoked); None: he may."""
+
+    def banned(self, node: str) -> bool:
+        """Whether the machine is shut out."""
+
+
+class NobodyRefused:
+    """`Refusals` of a mesh in which nothing was ever revoked."""
+
+    def reason(self, spiffe_id: SpiffeId, holder: str, node: str) -> str | None:
+        return None
+
+    def banned(self, node: str) -> bool:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

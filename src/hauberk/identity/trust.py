@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any, Final, Self
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from google.protobuf.message import DecodeError
 
@@ -19,7 +18,6 @@ from hauberk.identity.wire import InvalidMessage
 from hauberk.identity.wire_schema import message
 
 REFRESH_HINT: Final = timedelta(minutes=5)
-_ID_DIGITS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +52,7 @@ class ForeignBundle:
 class Trust:
     """The whole of it. `sequence` grows whenever anything else of it has changed, and never goes back.
 
-    `renew`: ids of authorities (see `authority_id`) whose leaves are to be renewed now, spread over a short window.
+    `renew`: ids of authorities (`IssueReply.authority_id`) whose leaves are to be renewed now, spread over a short window.
     """
 
     sequence: int
@@ -109,11 +107,6 @@ class Trust:
             )
         except (DecodeError, ValueError, OverflowError) as exc:
             raise InvalidMessage("not a Trust, or one with a certificate that cannot be read") from exc
-
-
-def authority_id(certificate: x509.Certificate) -> str:
-    """What a signing certificate is called in requests, reports and the ledger: the beginning of its SHA-256."""
-    return certificate.fingerprint(hashes.SHA256()).hex()[:_ID_DIGITS]
 
 
 def _der(certificate: x509.Certificate) -> bytes:

@@ -1,0 +1,87 @@
+"""The Trust as it is now, and who is told when it changes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import datetime
+
+from hauberk.citadel.state import State, Write
+from hauberk.citadel.state_progress import read_sequence, write_sequence
+from hauberk.identity.trust import Trust
+from hauberk.identity.wire import milliseconds
+
+# Further ahead than any clock that was ever right: a number that no honest agent can have been told.
+_IMPLAUSIBLE = 1 << 53
+
+
+class Publication:
+    """The current `Trust`. Who owns a part of it changes that part with `publish`.
+
+    Its sequence is the milliseconds since 1970 or one more than the last, whichever is greater, and is taken anew whenever the authority
+    is opened: a database that was restored from an old backup does not know what was published since, but the clock does.
+    """
+
+    def __init__(self, state: State, trust_domain: str, now: Callable[[], datetime]) -> None:
+        self._state = state
+        self._now = now
+        self._changed = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._floor = 0
+        self.trust = Trust(sequence=0, trust_domain=trust_domain)
+        self.trust = replace(self.trust, sequence=self._next(read_sequence(state)))
+        state.commit(write_sequence(self.trust.sequence))
+
+    async def publish(self, change: Callable[[Trust], Trust], *writes: Write) -> Trust:
+        """What `change` makes of the current Trust is on its way to everybody, after it and `writes` are on disk.
+
+        If nothing but the sequence would change, only `writes` are made.
+        """
+        return await self.publish_with(lambda trust: (change(trust), writes))
+
+    async def publish_with(self, change: Callable[[Trust], tuple[Trust, tuple[Write, ...]]]) -> Trust:
+        """As `publish`, where what is written depends on the new Trust: `change` is given the current one with the next sequence."""
+        async with self._writing:
+            before = self.trust
+            following = replace(before, sequence=self._next(before.sequence))
+            after, writes = change(following)
+            if after == following:
+                after = before
+            else:
+                writes = (*writes, write_sequence(after.sequence))
+            if writes:
+                await self._state.write(*writes)
+            if after is not before:
+                self._tell(after)
+        return after
+
+    def preset(self, change: Callable[[Trust], Trust]) -> None:
+        """Before anybody is told anything: a part as it was read from the database."""
+        self.trust = replace(change(self.trust), sequence=self.trust.sequence)
+
+    async def outrun(self, sequence: int) -> None:
+        """An agent has been told `sequence` by an authority that remembered more: from now on it is exceeded."""
+        if self.trust.sequence < sequence < _IMPLAUSIBLE:
+            async with self._writing:
+                self._floor = max(self._floor, sequence)
+                after = replace(self.trust, sequence=self._next(self.trust.sequence))
+                await self._state.write(write_sequence(after.sequence))
+                self._tell(after)
+
+    async def changes(self) -> AsyncIterator[Trust]:
+        """The current Trust, and each later one; who is slow gets the newest and not those between."""
+        told = None
+        while True:
+            changed = self._changed
+            if self.trust is not told:
+                told = self.trust
+                yield told
+            else:
+                await changed.wait()
+
+    def _tell(self, trust: Trust) -> None:
+        self.trust = trust
+        before, self._changed = self._changed, asyncio.Event()
+        before.set()
+
+    def _next(self, last: int) -> int:
+        return max(last + 1, self._floor + 1, milliseconds(self._now()))

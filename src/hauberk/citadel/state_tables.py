@@ -1,0 +1,14 @@
+"""Every table of `citadel.db`; a part that needs one adds a line (see `state`)."""
+
+from typing import Final
+
+from hauberk.citadel.state_authorities import AUTHORITIES
+from hauberk.citadel.state_issued import ISSUED
+from hauberk.citadel.state_progress import PROGRESS, PUBLISHED
+
+TABLES: Final = (
+    AUTHORITIES,
+    ISSUED,
+    PROGRESS,
+    PUBLISHED,
+)
