@@ -11,9 +11,11 @@ class MeshSettings:
     """Settings of the control plane that reach the proxies.
 
     `certificate_life` bounds how long a connection may live: a peer that proved its identity with a certificate must not be
-    believed longer than the certificate is valid.
+    believed longer than the certificate is valid. `foreign_trust_domains`: the mesh is federated with these, so their members are let as
+    far as the policies.
     """
 
     root_namespace: str = "istio-system"
     cluster_domain: str = "cluster.local"
     certificate_life: timedelta = timedelta(hours=24)
+    foreign_trust_domains: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hauberk.api.authorization_policy import Operation, Rule, Source
 from hauberk.policy.request import Peer, Request
+from hauberk.policy.trust_domains import TrustDomains
 from hauberk.policy.value import IdentityPattern, namespace_pattern, parse_pattern, principal_pattern, service_account_pattern
 
 
@@ -45,7 +46,7 @@ class _Attribute:
         return None
 
 
-def source_failure(source: Source, peer: Peer, policy_namespace: str, path: str) -> FailedClause | None:
+def source_failure(source: Source, peer: Peer, policy_namespace: str, path: str, domains: TrustDomains) -> FailedClause | None:
     """None if the caller is meant, else the first field that excludes it."""
     identity = peer.identity
 
@@ -53,11 +54,16 @@ def source_failure(source: Source, peer: Peer, policy_namespace: str, path: str)
         return lambda value: pattern(value).matches(identity)
 
     actual = identity or "no identity"
-    account = by(lambda value: service_account_pattern(value, policy_namespace))
+    account = by(lambda value: service_account_pattern(value, policy_namespace, domains))
+    namespace = by(lambda value: namespace_pattern(value, domains))
+
+    def is_principal(value: str) -> bool:
+        return any(principal_pattern(meant).matches(identity) for meant in domains.expand(value))
+
     return _first_failure(
         path,
-        _Attribute("principals", source.principals, source.not_principals, actual, by(principal_pattern)),
-        _Attribute("namespaces", source.namespaces, source.not_namespaces, actual, by(namespace_pattern)),
+        _Attribute("principals", source.principals, source.not_principals, actual, is_principal),
+        _Attribute("namespaces", source.namespaces, source.not_namespaces, actual, namespace),
         _Attribute("serviceAccounts", source.service_accounts, source.not_service_accounts, actual, account),
     )
 

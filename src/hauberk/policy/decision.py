@@ -12,10 +12,12 @@ from hauberk.api.metadata import ObjectKey
 from hauberk.policy.clause import FailedClause, needs_http, operation_failure, source_failure
 from hauberk.policy.identifier import RuleId
 from hauberk.policy.request import Peer, Request, Workload
+from hauberk.policy.trust_domains import TrustDomains
 
 ROOT_NAMESPACE = "istio-system"
 Outcome = Literal["matched", "failed", "dropped"]
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
+_UNFEDERATED = TrustDomains()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,11 @@ def decide(
     policies: Iterable[AuthorizationPolicy],
     *,
     root_namespace: str = ROOT_NAMESPACE,
+    domains: TrustDomains = _UNFEDERATED,
 ) -> Verdict:
     """Istio's order: a matching DENY denies; without any ALLOW policy all else is allowed; then a matching ALLOW is needed."""
-    traces = tuple(_trace(policy, request, peer) for policy in select_policies(workload, policies, root_namespace=root_namespace))
+    asked = _Asked(request, peer, domains)
+    traces = tuple(_trace(policy, asked) for policy in select_policies(workload, policies, root_namespace=root_namespace))
     denied = _matching(traces, Action.DENY)
     if denied:
         return Verdict(False, f"denied by {denied}", denied, traces)
@@ -101,20 +105,28 @@ def _matching(traces: tuple[PolicyTrace, ...], action: Action) -> RuleId | None:
     return min(matched, key=str, default=None)
 
 
-def _trace(policy: AuthorizationPolicy, request: Request, peer: Peer) -> PolicyTrace:
-    rules = tuple(_trace_rule(policy, index, rule, request, peer) for index, rule in enumerate(policy.spec.rules))
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    request: Request
+    peer: Peer
+    domains: TrustDomains
+
+
+def _trace(policy: AuthorizationPolicy, asked: _Asked) -> PolicyTrace:
+    rules = tuple(_trace_rule(policy, index, rule, asked) for index, rule in enumerate(policy.spec.rules))
     return PolicyTrace(policy.key, policy.spec.action, rules)
 
 
-def _trace_rule(policy: AuthorizationPolicy, index: int, rule: Rule, request: Request, peer: Peer) -> RuleTrace:
-    namespace = policy.metadata.namespace
+def _trace_rule(policy: AuthorizationPolicy, index: int, rule: Rule, asked: _Asked) -> RuleTrace:
+    namespace, request = policy.metadata.namespace, asked.request
     rule_id = RuleId(namespace, policy.metadata.name, index)
     blind = not request.http and needs_http(rule)
     if blind and policy.spec.action is Action.ALLOW:
         return RuleTrace(rule_id, "dropped")
     at = f"spec.rules[{index}]"
     sources = [
-        source_failure(entry.source, peer, namespace, f"{at}.from[{number}].source") for number, entry in enumerate(rule.from_ or ())
+        source_failure(entry.source, asked.peer, namespace, f"{at}.from[{number}].source", asked.domains)
+        for number, entry in enumerate(rule.from_ or ())
     ]
     operations = [operation_failure(entry.operation, request, f"{at}.to[{number}].operation") for number, entry in enumerate(rule.to or ())]
     failed = _failures(sources) + _failures(operations)

@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, assert_never
+from typing import Final, Literal, assert_never
+
+from hauberk.policy.trust_domains import TrustDomains
 
 Match = Literal["exact", "prefix", "suffix", "present"]
+_UNFEDERATED: Final = TrustDomains()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +88,22 @@ def principal_pattern(value: str) -> IdentityPattern:
             assert_never(pattern.match)
 
 
-def namespace_pattern(value: str) -> IdentityPattern:
-    """A namespace; here every star stands for any characters."""
-    return IdentityPattern("regex", f".*/ns/{'.*'.join(quote(part) for part in value.split('*'))}/.*")
+def namespace_pattern(value: str, domains: TrustDomains = _UNFEDERATED) -> IdentityPattern:
+    """A namespace of this mesh; here every star stands for any characters."""
+    return IdentityPattern("regex", f"{_of_mesh(domains) or '.*'}/ns/{'.*'.join(quote(part) for part in value.split('*'))}/.*")
 
 
-def service_account_pattern(value: str, policy_namespace: str) -> IdentityPattern:
-    """NAMESPACE/NAME, or NAME in the namespace of the policy itself."""
+def service_account_pattern(value: str, policy_namespace: str, domains: TrustDomains = _UNFEDERATED) -> IdentityPattern:
+    """NAMESPACE/NAME, or NAME in the namespace of the policy itself; in either case of this mesh."""
     namespace, slash, name = value.partition("/")
     if not slash:
         namespace, name = policy_namespace, value
-    return IdentityPattern("regex", f"spiffe://.+/ns/{quote(namespace)}/(.+/|)sa/{quote(name)}(/.+)?")
+    return IdentityPattern("regex", f"{_of_mesh(domains) or 'spiffe://.+'}/ns/{quote(namespace)}/(.+/|)sa/{quote(name)}(/.+)?")
+
+
+def _of_mesh(domains: TrustDomains) -> str:
+    """The beginning of this mesh's IDs; empty while there are no others: the `shop` of a foreign domain is not the policy's `shop`."""
+    return f"spiffe://({'|'.join(quote(name) for name in domains.names)})" if domains.foreign else ""
 
 
 def quote(text: str) -> str:

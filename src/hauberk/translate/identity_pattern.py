@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from hauberk.policy.trust_domains import TrustDomains
+
 SCHEME: Final = "spiffe://"
 
-# Always means the mesh's own trust domain, whatever that is called: policies written for one mesh hold in another.
-_ANY_MESH: Final = "cluster.local"
 _SPECIAL: Final = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
@@ -24,13 +24,13 @@ class Pattern:
     text: str
 
 
-def principal_patterns(value: str, trust_domain: str) -> tuple[Pattern, ...]:
+def principal_patterns(value: str, domains: TrustDomains) -> tuple[Pattern, ...]:
     """`TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`, `*suffix`, `prefix*`, or `*` for everyone with a certificate."""
     if value == "*":
         return (Pattern("regex", ".+"),)
     if value.startswith("*"):
         return (Pattern("regex", f"{SCHEME}.*{_literal(value[1:])}"),)
-    return tuple(_principal(each) for each in _in_own_trust_domain(value, trust_domain))
+    return tuple(_principal(each) for each in domains.expand(value))
 
 
 def _principal(value: str) -> Pattern:
@@ -39,24 +39,25 @@ def _principal(value: str) -> Pattern:
     return Pattern("exact", SCHEME + value)
 
 
-def _in_own_trust_domain(value: str, trust_domain: str) -> tuple[str, ...]:
-    domain, slash, rest = value.partition("/")
-    if domain == _ANY_MESH and slash and trust_domain != _ANY_MESH:
-        return (f"{trust_domain}/{rest}", value)
-    return (value,)
-
-
-def namespace_pattern(value: str) -> Pattern:
-    """Everyone of a namespace; each `*` in it stands for any text."""
+def namespace_pattern(value: str, domains: TrustDomains) -> Pattern:
+    """Everyone of a namespace of this mesh; each `*` in it stands for any text."""
     escaped = ".*".join(_literal(part) for part in value.split("*"))
-    return Pattern("regex", f".*/ns/{escaped}/.*")
+    return Pattern("regex", f"{_of_mesh(domains) or '.*'}/ns/{escaped}/.*")
 
 
-def service_account_pattern(value: str, namespace: str) -> Pattern:
-    """`NAMESPACE/NAME`, or a `NAME` in the namespace of the policy."""
+def service_account_pattern(value: str, namespace: str, domains: TrustDomains) -> Pattern:
+    """`NAMESPACE/NAME`, or a `NAME` in the namespace of the policy; in either case of this mesh."""
     before, slash, after = value.partition("/")
     where, account = (before, after) if slash else (namespace, value)
-    return Pattern("regex", f"{SCHEME}.+/ns/{_literal(where)}/(.+/|)sa/{_literal(account)}(/.+)?")
+    return Pattern("regex", f"{_of_mesh(domains) or f'{SCHEME}.+'}/ns/{_literal(where)}/(.+/|)sa/{_literal(account)}(/.+)?")
+
+
+def _of_mesh(domains: TrustDomains) -> str:
+    """The beginning that IDs of this mesh have; empty while there are no others that could be taken for them.
+
+    A foreign authority gives out names of namespaces as it likes: `shop` in a policy must never mean the `shop` of somebody else.
+    """
+    return f"{SCHEME}({'|'.join(_literal(name) for name in domains.names)})" if domains.foreign else ""
 
 
 def _literal(text: str) -> str:

@@ -115,7 +115,7 @@ def _shape(inbound: Inbound) -> Shape:
 
 
 def _guard(shape: Shape, limits: Limits) -> Resources:
-    rules = http_rules(shape.policies, limits.trust_domain)
+    rules = http_rules(shape.policies, limits.trust_domains)
     inbound_listener = virtual_inbound(shape.ports, shape.mode, shape.policies, limits, ipv6=shape.ipv6)
     outbound_listener = virtual_outbound(limits, ipv6=shape.ipv6)
     names = [(str(inbound_name(port.number)), port.protocol) for port in shape.ports if port.protocol is not Protocol.TCP]

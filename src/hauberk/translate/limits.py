@@ -8,6 +8,7 @@ from typing import Final
 
 from hauberk.api.mesh_config import MeshConfig, Normalization
 from hauberk.mesh.settings import MeshSettings
+from hauberk.policy.trust_domains import TrustDomains
 
 # How long an undeclared port is looked at before it is taken for TCP: the wait of a program whose server speaks first.
 _DETECTION: Final = timedelta(milliseconds=300)
@@ -20,7 +21,7 @@ class Limits:
     `detection`: for so long the first bytes on a port that nothing declares are waited for; zero is for ever.
     """
 
-    trust_domain: str
+    trust_domains: TrustDomains
     connect_timeout: timedelta
     connection_age: timedelta
     detection: timedelta
@@ -32,7 +33,7 @@ def build_limits(config: MeshConfig, settings: MeshSettings) -> Limits:
     """What `config` and `settings` ask for."""
     detection = config.protocol_detection_timeout
     return Limits(
-        trust_domain=config.trust_domain,
+        trust_domains=TrustDomains(config.trust_domain, config.trust_domain_aliases, settings.foreign_trust_domains),
         connect_timeout=config.connect_timeout,
         connection_age=config.hauberk.certificate_lifetime or settings.certificate_life,
         detection=_DETECTION if detection is None else detection,

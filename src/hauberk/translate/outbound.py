@@ -81,16 +81,16 @@ def _all_virtual_hosts(services: Services, namespace: str, domain: str, reuse: R
 
 
 def _clusters(service: MeshService, peers: ServicePeers, limits: Limits) -> Resources:
-    identities = _identities(service, peers, limits.trust_domain)
+    identities = _identities(service, peers, limits.trust_domains.names)
     made = (outbound_cluster(service, port, peers, identities, limits) for port in service.ports)
     return tuple(encode_resource(cluster, cluster.name, (str(service.key),)) for cluster in made)
 
 
-def _identities(service: MeshService, peers: ServicePeers, trust_domain: str) -> tuple[str, ...]:
+def _identities(service: MeshService, peers: ServicePeers, trust_domains: tuple[str, ...]) -> tuple[str, ...]:
     namespace = service.key.namespace
     # Before its first pod nobody can answer for a service; whoever comes will be of its namespace.
-    nobody = (f"spiffe://{trust_domain}/ns/{namespace}/*",)
-    return tuple(str(workload_id(trust_domain, namespace, account)) for account in peers.service_accounts) or nobody
+    nobody = tuple(f"spiffe://{domain}/ns/{namespace}/*" for domain in trust_domains)
+    return tuple(str(workload_id(domain, namespace, account)) for domain in trust_domains for account in peers.service_accounts) or nobody
 
 
 def _endpoints(service: MeshService, endpoints: ServiceEndpoints) -> Resources:

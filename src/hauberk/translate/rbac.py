@@ -14,6 +14,7 @@ from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
 
 from hauberk.api.authorization_policy import Action, AuthorizationPolicy, Operation, Rule, Source
 from hauberk.envoy.name import policy_name
+from hauberk.policy.trust_domains import TrustDomains
 from hauberk.translate.identity_pattern import Pattern, namespace_pattern, principal_patterns, service_account_pattern
 
 Permission = rbac_pb2.Permission
@@ -28,15 +29,15 @@ class HttpRules:
     allow: rbac_pb2.RBAC | None
 
 
-def http_rules(policies: Sequence[AuthorizationPolicy], trust_domain: str) -> HttpRules:
+def http_rules(policies: Sequence[AuthorizationPolicy], domains: TrustDomains) -> HttpRules:
     """The rules of `policies`."""
     return HttpRules(
-        _rules(rbac_pb2.RBAC.Action.DENY, [p for p in policies if p.spec.action is Action.DENY], trust_domain),
-        _rules(rbac_pb2.RBAC.Action.ALLOW, [p for p in policies if p.spec.action is Action.ALLOW], trust_domain),
+        _rules(rbac_pb2.RBAC.Action.DENY, [p for p in policies if p.spec.action is Action.DENY], domains),
+        _rules(rbac_pb2.RBAC.Action.ALLOW, [p for p in policies if p.spec.action is Action.ALLOW], domains),
     )
 
 
-def _rules(action: rbac_pb2.RBAC.Action.ValueType, policies: Iterable[AuthorizationPolicy], trust_domain: str) -> rbac_pb2.RBAC | None:
+def _rules(action: rbac_pb2.RBAC.Action.ValueType, policies: Iterable[AuthorizationPolicy], domains: TrustDomains) -> rbac_pb2.RBAC | None:
     found = list(policies)
     if not found:
         return None
@@ -45,14 +46,14 @@ def _rules(action: rbac_pb2.RBAC.Action.ValueType, policies: Iterable[Authorizat
         metadata = policy.metadata
         for index, rule in enumerate(policy.spec.rules):
             name = policy_name(metadata.namespace, metadata.name, index)
-            rules.policies[name].CopyFrom(_policy(rule, metadata.namespace, trust_domain))
+            rules.policies[name].CopyFrom(_policy(rule, metadata.namespace, domains))
     # ALLOW without any rule stays as it is: no policy ever matches, so every request is denied.
     return rules
 
 
-def _policy(rule: Rule, namespace: str, trust_domain: str) -> rbac_pb2.Policy:
+def _policy(rule: Rule, namespace: str, domains: TrustDomains) -> rbac_pb2.Policy:
     permissions = [_operation(entry.operation) for entry in rule.to or ()]
-    principals = [_source(entry.source, namespace, trust_domain) for entry in rule.from_ or ()]
+    principals = [_source(entry.source, namespace, domains) for entry in rule.from_ or ()]
     return rbac_pb2.Policy(permissions=permissions or [Permission(any=True)], principals=principals or [Principal(any=True)])
 
 
@@ -114,9 +115,9 @@ def _regex(pattern: str) -> string_pb2.StringMatcher:
     return string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=pattern))
 
 
-def _source(source: Source, namespace: str, trust_domain: str) -> Principal:
+def _source(source: Source, namespace: str, domains: TrustDomains) -> Principal:
     parts: list[Principal] = []
-    for values, others in source_patterns(source, namespace, trust_domain):
+    for values, others in source_patterns(source, namespace, domains):
         if values:
             parts.append(_any_principal([_identity(pattern) for pattern in values]))
         if others:
@@ -124,18 +125,18 @@ def _source(source: Source, namespace: str, trust_domain: str) -> Principal:
     return parts[0] if len(parts) == 1 else Principal(and_ids=Principal.Set(ids=parts or [Principal(any=True)]))
 
 
-def source_patterns(source: Source, namespace: str, trust_domain: str) -> tuple[tuple[list[Pattern], list[Pattern]], ...]:
+def source_patterns(source: Source, namespace: str, domains: TrustDomains) -> tuple[tuple[list[Pattern], list[Pattern]], ...]:
     """For each field of `source` the identities that it names and those that it excludes."""
 
     def principals(values: Iterable[str]) -> list[Pattern]:
-        return [pattern for value in values for pattern in principal_patterns(value, trust_domain)]
+        return [pattern for value in values for pattern in principal_patterns(value, domains)]
 
     return (
         (principals(source.principals), principals(source.not_principals)),
-        ([namespace_pattern(v) for v in source.namespaces], [namespace_pattern(v) for v in source.not_namespaces]),
+        ([namespace_pattern(v, domains) for v in source.namespaces], [namespace_pattern(v, domains) for v in source.not_namespaces]),
         (
-            [service_account_pattern(v, namespace) for v in source.service_accounts],
-            [service_account_pattern(v, namespace) for v in source.not_service_accounts],
+            [service_account_pattern(v, namespace, domains) for v in source.service_accounts],
+            [service_account_pattern(v, namespace, domains) for v in source.not_service_accounts],
         ),
     )
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from hauberk.api.authorization_policy import Action, AuthorizationPolicy, Operation, Rule, Source
 from hauberk.envoy.name import policy_name
+from hauberk.policy.trust_domains import TrustDomains
 from hauberk.translate.identity_pattern import Pattern
 from hauberk.translate.rbac import source_patterns
 
@@ -34,7 +35,7 @@ class Connection:
 
     port: int | None
     peer: str
-    trust_domain: str
+    domains: TrustDomains
 
 
 def decision(policies: Sequence[AuthorizationPolicy], connection: Connection) -> str:
@@ -96,7 +97,7 @@ def _ports(values: Iterable[str], port: int | None) -> str:
 
 def _source(source: Source, namespace: str, connection: Connection) -> str:
     parts = []
-    for values, others in source_patterns(source, namespace, connection.trust_domain):
+    for values, others in source_patterns(source, namespace, connection.domains):
         if values:
             parts.append(_identities(values, connection.peer))
         if others:

@@ -10,6 +10,7 @@ from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.policy.decision import Verdict, decide, select_policies
 from hauberk.policy.identifier import RuleId, parse_rule_id
 from hauberk.policy.request import Peer, Request, Workload
+from hauberk.policy.trust_domains import TrustDomains
 
 FRONTEND = Peer("spiffe://cluster.local/ns/shop/sa/frontend")
 STRANGER = Peer("spiffe://cluster.local/ns/bank/sa/teller")
@@ -225,3 +226,21 @@ def test_the_order_of_policies_makes_no_difference(
     shuffled = list(policies)
     chance.shuffle(shuffled)
     assert decide(request, peer, ORDERS, shuffled) == decide(request, peer, ORDERS, policies)
+
+
+def test_while_a_mesh_is_renamed_policies_of_either_name_mean_callers_of_either() -> None:
+    domains = TrustDomains("new.example", ("old.example",), ("b.example",))
+    for written in ("old.example", "new.example", "cluster.local"):
+        rule = policy("frontend", "ALLOW", source(principals=[f"{written}/ns/shop/sa/frontend"]))
+        for called, expected in (("old.example", True), ("new.example", True), ("b.example", False)):
+            peer = Peer(f"spiffe://{called}/ns/shop/sa/frontend")
+            assert decide(GET, peer, ORDERS, [rule], domains=domains).allowed is expected, (written, called)
+
+
+def test_a_foreign_domains_namespace_of_the_same_name_is_another_one() -> None:
+    domains = TrustDomains("a.example", foreign=("b.example",))
+    foreign = Peer("spiffe://b.example/ns/shop/sa/frontend")
+    for fields in ({"namespaces": ["shop"]}, {"namespaces": ["*"]}, {"serviceAccounts": ["frontend"]}):
+        assert not decide(GET, foreign, ORDERS, [policy("own", "ALLOW", source(**fields))], domains=domains).allowed
+    named = policy("named", "ALLOW", source(principals=["b.example/ns/shop/*"]))
+    assert decide(GET, foreign, ORDERS, [named], domains=domains).allowed

@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+from hauberk.policy.trust_domains import TrustDomains
 from hauberk.translate.identity_pattern import Pattern, namespace_pattern, principal_patterns, service_account_pattern
 
+OWN = TrustDomains()
 WEB = "spiffe://cluster.local/ns/shop/sa/web"
 
 
@@ -29,15 +31,30 @@ def means(pattern: Pattern, identity: str) -> bool:
     ],
 )
 def test_a_principal_means_exactly_what_it_says(value: str, matches: list[str], does_not: list[str]) -> None:
-    patterns = principal_patterns(value, "cluster.local")
+    patterns = principal_patterns(value, OWN)
     assert all(any(means(p, identity) for p in patterns) for identity in matches)
     assert not any(means(p, identity) for p in patterns for identity in does_not)
 
 
 def test_cluster_local_means_the_meshs_own_trust_domain_too() -> None:
-    found = principal_patterns("cluster.local/ns/shop/sa/web", "corp.example")
-    assert {p.text for p in found} == {"spiffe://corp.example/ns/shop/sa/web", WEB}
-    assert [p.text for p in principal_patterns("other.example/ns/a/sa/b", "corp.example")] == ["spiffe://other.example/ns/a/sa/b"]
+    corp = TrustDomains("corp.example")
+    found = principal_patterns("cluster.local/ns/shop/sa/web", corp)
+    assert [p.text for p in found] == ["spiffe://corp.example/ns/shop/sa/web"]
+    assert [p.text for p in principal_patterns("other.example/ns/a/sa/b", corp)] == ["spiffe://other.example/ns/a/sa/b"]
+
+
+@pytest.mark.parametrize("value", ["old.example/ns/shop/sa/web", "new.example/ns/shop/*", "cluster.local/ns/shop/sa/web"])
+def test_a_principal_of_one_of_the_meshs_names_means_all_of_them(value: str) -> None:
+    patterns = principal_patterns(value, TrustDomains("new.example", ("old.example",), ("b.example",)))
+    for domain, expected in (("old.example", True), ("new.example", True), ("b.example", False), ("oldxexample", False)):
+        assert any(means(p, f"spiffe://{domain}/ns/shop/sa/web") for p in patterns) is expected
+
+
+def test_a_namespace_and_an_account_are_never_those_of_a_foreign_domain() -> None:
+    domains = TrustDomains("a.example", ("old.example",), ("b.example",))
+    for pattern in (namespace_pattern("shop", domains), service_account_pattern("web", "shop", domains)):
+        accepted = [d for d in ("a.example", "old.example", "b.example", "aXexample") if means(pattern, f"spiffe://{d}/ns/shop/sa/web")]
+        assert accepted == ["a.example", "old.example"]
 
 
 @pytest.mark.parametrize(
@@ -48,18 +65,18 @@ def test_cluster_local_means_the_meshs_own_trust_domain_too() -> None:
     ],
 )
 def test_a_namespace_is_a_whole_segment_with_stars_for_any_text(value: str, namespace: str, expected: bool) -> None:
-    assert means(namespace_pattern(value), f"spiffe://cluster.local/ns/{namespace}/sa/web") is expected
+    assert means(namespace_pattern(value, OWN), f"spiffe://cluster.local/ns/{namespace}/sa/web") is expected
 
 
 def test_a_service_account_is_of_the_policys_namespace_unless_it_says_another() -> None:
-    assert means(service_account_pattern("web", "shop"), WEB)
-    assert not means(service_account_pattern("web", "other"), WEB)
-    assert means(service_account_pattern("shop/web", "other"), WEB)
-    assert not means(service_account_pattern("w.b", "shop"), WEB)
-    assert not means(service_account_pattern("we", "shop"), WEB)
+    assert means(service_account_pattern("web", "shop", OWN), WEB)
+    assert not means(service_account_pattern("web", "other", OWN), WEB)
+    assert means(service_account_pattern("shop/web", "other", OWN), WEB)
+    assert not means(service_account_pattern("w.b", "shop", OWN), WEB)
+    assert not means(service_account_pattern("we", "shop", OWN), WEB)
 
 
 def test_no_character_of_a_user_is_special_to_the_pattern() -> None:
     for character in "\\.+?()|[]{}^$":
-        assert means(namespace_pattern(f"a{character}b"), f"spiffe://x/ns/a{character}b/sa/c")
-        assert not means(namespace_pattern(f"a{character}b"), "spiffe://x/ns/ab/sa/c")
+        assert means(namespace_pattern(f"a{character}b", OWN), f"spiffe://x/ns/a{character}b/sa/c")
+        assert not means(namespace_pattern(f"a{character}b", OWN), "spiffe://x/ns/ab/sa/c")

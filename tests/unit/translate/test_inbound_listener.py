@@ -7,12 +7,13 @@ import pytest
 from hauberk.api.peer_authentication import MtlsMode
 from hauberk.mesh.inbound import InboundPort
 from hauberk.mesh.protocol import Protocol
+from hauberk.policy.trust_domains import TrustDomains
 from hauberk.translate.inbound_listener import virtual_inbound
 from hauberk.translate.limits import Limits
 from hauberk.translate.listener import Listener
 
 LIMITS = Limits(
-    trust_domain="cluster.local",
+    trust_domains=TrustDomains(),
     connect_timeout=timedelta(seconds=10),
     connection_age=timedelta(hours=1),
     detection=timedelta(milliseconds=300),

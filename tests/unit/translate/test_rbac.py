@@ -5,11 +5,12 @@ from typing import Any
 from tests.unit.mesh.mesh_objects import policy
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.policy.trust_domains import TrustDomains
 from hauberk.translate.rbac import HttpRules, http_rules
 
 
 def rules(*policies: AuthorizationPolicy) -> HttpRules:
-    return http_rules(policies, "cluster.local")
+    return http_rules(policies, TrustDomains())
 
 
 def permission(**operation: Any) -> Any:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.mesh.mesh_objects import policy
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.policy.trust_domains import TrustDomains
 from hauberk.translate.tcp_authorization import NO_PEER, PEER, Connection, decision
 
 WEB, DB = "spiffe://cluster.local/ns/shop/sa/web", "spiffe://cluster.local/ns/data/sa/db"
@@ -52,7 +53,7 @@ def _true(condition: str, peer: str, port: int) -> bool:
 
 
 def decide(*policies: AuthorizationPolicy, peer: str = WEB, port: int | None = 80) -> str:
-    return evaluate(decision(policies, Connection(port, PEER, "cluster.local")), peer, port or 80)
+    return evaluate(decision(policies, Connection(port, PEER, TrustDomains())), peer, port or 80)
 
 
 def sources(*accounts: str, **operation: Any) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def test_a_policy_without_rules_allows_nobody() -> None:
 def test_ports_are_decided_here_where_they_are_known_and_there_where_not() -> None:
     only = policy("p", "ALLOW", {"to": [{"operation": {"ports": ["81", "82"]}}]})
     assert [decide(only, port=port) for port in (81, 83)] == ["allow|ns[shop]-policy[p]-rule[0]", "deny|"]
-    expression = decision([only], Connection(None, PEER, "cluster.local"))
+    expression = decision([only], Connection(None, PEER, TrustDomains()))
     assert "destination.port in [81, 82]" in expression
     assert [evaluate(expression, WEB, port) for port in (81, 83)] == ["allow|ns[shop]-policy[p]-rule[0]", "deny|"]
     others = policy("p", "ALLOW", {"to": [{"operation": {"notPorts": ["81"]}}]})
@@ -103,7 +104,7 @@ def test_one_http_entry_drops_the_whole_allow_rule() -> None:
 
 def test_who_has_no_certificate_is_nobody() -> None:
     def plain(each: AuthorizationPolicy) -> str:
-        return evaluate(decision([each], Connection(80, NO_PEER, "cluster.local")), "")
+        return evaluate(decision([each], Connection(80, NO_PEER, TrustDomains())), "")
 
     anyone = {"from": [{"source": {"principals": ["*"]}}]}
     nobody = {"from": [{"source": {"notPrincipals": ["*"]}}]}
@@ -123,7 +124,7 @@ def test_fields_of_a_source_are_and_and_sources_are_or() -> None:
 @given(st.text(min_size=1))
 def test_no_text_of_a_user_ends_its_literal(value: str) -> None:
     rule = {"from": [{"source": {"principals": ["x/" + value]}}]}
-    expression = decision([policy("a", "ALLOW", rule)], Connection(80, PEER, "cluster.local"))
+    expression = decision([policy("a", "ALLOW", rule)], Connection(80, PEER, TrustDomains()))
     literals = re.findall(r"'((?:[-A-Za-z0-9_./:|\[\]]|\\U[0-9a-f]{8})*)'", expression)
     assert expression.count("'") == 2 * len(literals)
     assert "%" not in expression
