@@ -53,6 +53,7 @@ class Trust:
     """The whole of it. `sequence` grows whenever anything else of it has changed, and never goes back.
 
     `renew`: ids of authorities (`IssueReply.authority_id`) whose leaves are to be renewed now, spread over a short window.
+    `aliases`: further names of our own trust domain, while it is renamed; who has a certificate with one of them is one of us.
     """
 
     sequence: int
@@ -64,6 +65,23 @@ class Trust:
     federated: tuple[ForeignBundle, ...] = ()
     renew: frozenset[str] = frozenset()
     refresh_hint: timedelta = REFRESH_HINT
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def others(self) -> tuple[ForeignBundle, ...]:
+        """The bundle of every further trust domain that is believed: of the foreign ones, and ours again under each of our other names."""
+        ours = (
+            ForeignBundle(
+                trust_domain=alias,
+                x509_authorities=self.x509_authorities,
+                jwt_keys=self.jwt_keys,
+                sequence=self.sequence,
+                refresh_hint=self.refresh_hint,
+            )
+            for alias in self.aliases
+        )
+        # Our own names are nobody else's: whoever was federated under one of them is not believed.
+        return (*ours, *(each for each in self.federated if each.trust_domain not in (self.trust_domain, *self.aliases)))
 
     @property
     def bundle(self) -> TrustBundle:
@@ -82,6 +100,7 @@ class Trust:
             federated=[_foreign(each) for each in self.federated],
             renew=sorted(self.renew),
             refresh_hint_seconds=self.refresh_hint // timedelta(seconds=1),
+            aliases=self.aliases,
         ).SerializeToString(deterministic=True)
         return encoded
 
@@ -104,6 +123,7 @@ class Trust:
                 federated=tuple(_read_foreign(each) for each in read.federated),
                 renew=frozenset(read.renew),
                 refresh_hint=timedelta(seconds=read.refresh_hint_seconds),
+                aliases=tuple(read.aliases),
             )
         except (DecodeError, ValueError, OverflowError) as exc:
             raise InvalidMessage("not a Trust, or one with a certificate that cannot be read") from exc

@@ -15,6 +15,7 @@ _SCALARS: Final = {
     "string": descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
     "bytes": descriptor_pb2.FieldDescriptorProto.TYPE_BYTES,
     "int64": descriptor_pb2.FieldDescriptorProto.TYPE_INT64,
+    "uint64": descriptor_pb2.FieldDescriptorProto.TYPE_UINT64,
 }
 
 # Message -> fields in the order of their numbers, which begin with 1: "type name", "repeated type name", "optional type name"
@@ -46,7 +47,7 @@ _MESSAGES: Final[dict[str, tuple[str, ...]]] = {
         "string trust_domain",
         "repeated bytes x509_authorities",
         "repeated JwtKey jwt_keys",
-        "int64 sequence",
+        "uint64 sequence",
         "int64 refresh_hint_seconds",
     ),
     "Trust": (
@@ -59,6 +60,7 @@ _MESSAGES: Final[dict[str, tuple[str, ...]]] = {
         "repeated ForeignBundle federated",
         "repeated string renew",
         "int64 refresh_hint_seconds",
+        "repeated string aliases",
     ),
 }
 
