@@ -30,11 +30,16 @@ class JwtKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revoked:
-    """Who is not believed though his certificate is valid: serials (32 hexadecimal digits), SPIFFE IDs, uids of pods."""
+    """Who is not believed though his certificate is valid: serials (32 hexadecimal digits), SPIFFE IDs, uids of pods.
+
+    `serials` are those of revoked pods and identities too, as far as they are known. `holders` says of each serial which pod (uid)
+    holds it; empty: somebody outside of all pods.
+    """
 
     serials: frozenset[str] = frozenset()
     identities: frozenset[str] = frozenset()
     pods: frozenset[str] = frozenset()
+    holders: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +124,7 @@ class Trust:
                     serials=frozenset(read.revoked.serials),
                     identities=frozenset(read.revoked.identities),
                     pods=frozenset(read.revoked.pods),
+                    holders=frozenset((each.serial, each.pod) for each in read.revoked.holders),
                 ),
                 federated=tuple(_read_foreign(each) for each in read.federated),
                 renew=frozenset(read.renew),
@@ -146,7 +152,12 @@ def _jwt_keys(read: Iterable[Any]) -> tuple[JwtKey, ...]:
 
 
 def _revoked(revoked: Revoked) -> Any:
-    return message("Revoked")(serials=sorted(revoked.serials), identities=sorted(revoked.identities), pods=sorted(revoked.pods))
+    return message("Revoked")(
+        serials=sorted(revoked.serials),
+        identities=sorted(revoked.identities),
+        pods=sorted(revoked.pods),
+        holders=[message("HeldSerial")(serial=serial, pod=pod) for serial, pod in sorted(revoked.holders)],
+    )
 
 
 def _foreign(bundle: ForeignBundle) -> Any:

@@ -42,7 +42,8 @@ _MESSAGES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "Report": ("int64 sequence", "int64 node_time", "repeated Holder holders"),
     "JwtKey": ("string key_id", "string jwk"),
-    "Revoked": ("repeated string serials", "repeated string identities", "repeated string pods"),
+    "HeldSerial": ("string serial", "string pod"),
+    "Revoked": ("repeated string serials", "repeated string identities", "repeated string pods", "repeated HeldSerial holders"),
     "ForeignBundle": (
         "string trust_domain",
         "repeated bytes x509_authorities",
