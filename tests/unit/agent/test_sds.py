@@ -5,13 +5,15 @@ from datetime import UTC, datetime, timedelta
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+from envoy.extensions.transport_sockets.tls.v3.tls_spiffe_validator_config_pb2 import SPIFFECertValidatorConfig
 from envoy.service.discovery.v3.discovery_pb2 import Resource as EncodedResource
 
 from hauberk.agent.rotation import Identity
-from hauberk.agent.sds import build_identity_layer
+from hauberk.agent.sds import build_identity_layer, encode_trust
 from hauberk.identity.spiffe_id import workload_id
 from hauberk.identity.svid import X509Svid
 from hauberk.identity.template import build_leaf, build_root
+from hauberk.identity.trust import ForeignBundle, Trust
 from hauberk.identity.trust_bundle import TrustBundle, to_pem
 from hauberk.xds.layers import Layer
 from hauberk.xds.resource import SECRET
@@ -61,3 +63,28 @@ def test_a_new_certificate_changes_one_secret_and_not_the_other() -> None:
 
 def test_the_key_is_in_no_repr() -> None:
     assert "the key" not in "".join(map(repr, build_identity_layer(identity(5, b"the key"))))
+
+
+def bundles(trust: Trust) -> dict[str, str]:
+    """What the SPIFFE validator of the secret knows by trust domain."""
+    found = Secret.FromString(EncodedResource.FromString(encode_trust(trust).encoded).resource.value).validation_context
+    assert not found.trusted_ca.inline_bytes
+    config = SPIFFECertValidatorConfig.FromString(found.custom_validator_config.typed_config.value)
+    return {each.name: each.trust_bundle.inline_bytes.decode() for each in config.trust_domains}
+
+
+def test_foreign_roots_stand_beside_ours_and_are_never_in_one_list_with_them() -> None:
+    other = ForeignBundle(trust_domain="b.td", x509_authorities=(ROOT, ROOT))
+    trust = Trust(sequence=1, trust_domain="td", x509_authorities=(ROOT,), federated=(other,))
+    assert bundles(trust) == {"td": to_pem(ROOT), "b.td": to_pem(ROOT) * 2}
+
+
+def test_a_foreign_domain_whose_keys_are_all_revoked_is_known_by_none() -> None:
+    trust = Trust(sequence=1, trust_domain="td", x509_authorities=(ROOT,), federated=(ForeignBundle(trust_domain="b.td"),))
+    assert bundles(trust) == {"td": to_pem(ROOT)}
+
+
+def test_our_other_names_have_our_roots_whoever_else_claims_them() -> None:
+    stranger = ForeignBundle(trust_domain="old", x509_authorities=(ROOT, ROOT))
+    trust = Trust(sequence=1, trust_domain="td", x509_authorities=(ROOT,), federated=(stranger,), aliases=("old",))
+    assert bundles(trust) == {"td": to_pem(ROOT), "old": to_pem(ROOT)}
