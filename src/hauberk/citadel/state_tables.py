@@ -4,11 +4,15 @@ from typing import Final
 
 from hauberk.citadel.state_authorities import AUTHORITIES
 from hauberk.citadel.state_issued import ISSUED
+from hauberk.citadel.state_join_tokens import JOIN_TOKENS
+from hauberk.citadel.state_nodes import NODES
 from hauberk.citadel.state_progress import PROGRESS, PUBLISHED
 
 TABLES: Final = (
     AUTHORITIES,
     ISSUED,
+    JOIN_TOKENS,
+    NODES,
     PROGRESS,
     PUBLISHED,
 )

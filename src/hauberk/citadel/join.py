@@ -1,0 +1,98 @@
+"""How another machine comes into the mesh, stays in it, and is put out of it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from hauberk.citadel.join_tokens import DEFAULT_LIFE, JoinRefused, JoinTokens, NewToken
+from hauberk.citadel.nodes import NodeRefused, Nodes, node_fault, node_of
+from hauberk.citadel.rate_limit import RateLimit
+from hauberk.citadel.state_nodes import NodeRow
+from hauberk.identity.csr import read_public_key_der
+from hauberk.identity.event import Event, EventKind
+from hauberk.identity.wire import IssueReply, JoinRequest
+
+# Wrong tokens of all callers together: they cannot be told apart by anything they could not make up.
+ATTEMPTS_A_SECOND: Final = 5.0
+ATTEMPTS_AT_ONCE: Final = 20
+
+# A certificate for the agent of the node named first, for the key of a CSR (DER).
+IssueToAgent = Callable[[str, bytes], Awaitable[IssueReply]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What joining needs of the rest of the authority."""
+
+    trust_domain: str
+    local_node: str
+    issue: IssueToAgent
+    record: Callable[[Event], None]
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+
+
+class Machines:
+    """Decides which machines take part."""
+
+    def __init__(self, nodes: Nodes, tokens: JoinTokens, around: Surroundings) -> None:
+        self.nodes = nodes
+        self.tokens = tokens
+        self._around = around
+        self._limit = RateLimit(rate=ATTEMPTS_A_SECOND, burst=ATTEMPTS_AT_ONCE)
+
+    async def create_token(self, node: str, life: timedelta = DEFAULT_LIFE) -> NewToken:
+        """A token with which a machine may join as `node`; raises ValueError or NodeRefused."""
+        if fault := node_fault(node, self._around.local_node):
+            raise ValueError(fault)
+        self.nodes.require_unbanned(node)
+        made = await self.tokens.create(node, self._around.now(), life)
+        self._tell(EventKind.JOIN_TOKEN_MADE, node, "made", token=made.id, expires=made.expires.isoformat(timespec="seconds"))
+        return made
+
+    async def join(self, request: JoinRequest) -> IssueReply:
+        """The machine has joined, and this is its agent's first certificate.
+
+        Raises TooMany, InvalidCsr (and the token stays good), JoinRefused or NodeRefused.
+        """
+        if not self.tokens.holds(request.token):
+            self._limit.take("", self._around.monotonic())
+        node, token = request.node, request.token.partition(".")[0][:16]
+        # What can be said of the request by itself comes first: a token is not lost to a mistake.
+        read_public_key_der(request.csr_der)
+        try:
+            self._require_name(node)
+            await self.tokens.consume(request.token, node, self._around.now())
+            await self.nodes.join(node, token, self._around.now())
+        except (JoinRefused, NodeRefused) as refused:
+            self._tell(EventKind.NODE_REFUSED, node[:253], str(refused), token=token)
+            raise
+        self._tell(EventKind.NODE_JOINED, node, "joined", token=token)
+        return await self._around.issue(node, request.csr_der)
+
+    def admit(self, certificate: bytes) -> tuple[str, str]:
+        """Node and serial of an agent that calls with this certificate (DER, its chain was checked); raises NodeRefused."""
+        node, serial = node_of(certificate, self._around.trust_domain)
+        self._require_name(node)
+        self.nodes.require(node)
+        return node, serial
+
+    async def ban(self, node: str, reason: str) -> NodeRow:
+        """The machine may do nothing from now on."""
+        row = await self.nodes.ban(node, self._around.now(), reason)
+        self._tell(EventKind.NODE_BANNED, node, "banned", reason=reason)
+        return row
+
+    async def readmit(self, node: str) -> NodeRow:
+        """The machine may join again, with a new token."""
+        row = await self.nodes.readmit(node)
+        self._tell(EventKind.NODE_READMITTED, node, "may join again")
+        return row
+
+    def _require_name(self, node: str) -> None:
+        if fault := node_fault(node, self._around.local_node):
+            raise NodeRefused(fault)
+
+    def _tell(self, kind: EventKind, node: str, outcome: str, **evidence: str) -> None:
+        self._around.record(Event(time=self._around.now(), kind=kind, subject=node, outcome=outcome, evidence=evidence))

@@ -1,0 +1,153 @@
+"""The machines of the mesh beside the control plane's own: who has joined, who was banned, what each may prove itself with."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, Self
+
+from cryptography import x509
+
+from hauberk.api.name import subdomain_fault
+from hauberk.citadel.state import State
+from hauberk.citadel.state_nodes import NodeRow, read_nodes, write_nodes
+from hauberk.identity.spiffe_id import SpiffeId
+from hauberk.identity.svid import InvalidSvid, leaf_spiffe_id
+
+# Being seen is noted in memory at once and on disk now and then: it is for people, and not worth a write each time.
+NOTED_EVERY: Final = timedelta(minutes=1)
+_AGENT_PATH: Final = "/hauberk/agent/"
+
+
+class NodeRefused(PermissionError):
+    """Whoever calls is no agent that may; the message says why."""
+
+
+def agent_id(trust_domain: str, node: str) -> SpiffeId:
+    """The identity of the agent of `node`."""
+    return SpiffeId(trust_domain, f"{_AGENT_PATH}{node}")
+
+
+def control_plane_id(trust_domain: str) -> SpiffeId:
+    """The identity of the control plane itself."""
+    return SpiffeId(trust_domain, "/hauberk/control-plane")
+
+
+def node_fault(name: str, local: str) -> str | None:
+    """Why no machine can join as `name`; `local` is the control plane's own, whose pods must be nobody else's."""
+    if fault := subdomain_fault(name):
+        return f"{name!r} is no name for a node: it {fault}"
+    if name == local.lower():
+        return f"{name} is the control plane's own machine, which is in the mesh already"
+    return None
+
+
+def node_of(certificate: bytes, trust_domain: str) -> tuple[str, str]:
+    """Node and serial that an agent's certificate (DER) names; its chain has been checked. Raises NodeRefused for any other's."""
+    try:
+        leaf = x509.load_der_x509_certificate(certificate)
+        spiffe_id = leaf_spiffe_id(leaf)
+    except (ValueError, InvalidSvid) as exc:
+        raise NodeRefused(f"its certificate is not an agent's: {exc}") from exc
+    node = spiffe_id.path.removeprefix(_AGENT_PATH)
+    # Built anew and compared whole: whatever else has a path of this kind is not the one.
+    if subdomain_fault(node) or spiffe_id != agent_id(trust_domain, node):
+        raise NodeRefused(f"its certificate is not an agent's of {trust_domain}, but {spiffe_id}")
+    return node, f"{leaf.serial_number:032x}"
+
+
+class Nodes:
+    """The rows in memory; each change is on disk before it counts. One event loop uses it."""
+
+    def __init__(self, state: State, rows: dict[str, NodeRow]) -> None:
+        self._state = state
+        self._rows = rows
+        self._noted: dict[str, datetime] = {}
+        self._changing = asyncio.Lock()
+
+    @classmethod
+    def open(cls, state: State) -> Self:
+        """The nodes that `state` holds."""
+        return cls(state, {row.name: row for row in read_nodes(state)})
+
+    def all(self) -> tuple[NodeRow, ...]:
+        """Every machine that has ever joined, by name."""
+        return tuple(self._rows[name] for name in sorted(self._rows))
+
+    def joined(self) -> frozenset[str]:
+        """Names of the machines that pods may be placed on."""
+        return frozenset(row.name for row in self._rows.values() if row.joined is not None and row.banned is None)
+
+    def banned(self) -> frozenset[str]:
+        """Names of the machines that may do nothing."""
+        return frozenset(row.name for row in self._rows.values() if row.banned is not None)
+
+    def require(self, name: str) -> NodeRow:
+        """The machine, which may take part; raises NodeRefused."""
+        row = self._rows.get(name)
+        if row is None or (row.joined is None and row.banned is None):
+            raise NodeRefused(f"node {name} has not joined")
+        if row.banned is not None:
+            raise NodeRefused(f"node {name} was banned at {row.banned:%Y-%m-%d %H:%M:%S} UTC" + (f": {row.reason}" if row.reason else ""))
+        return row
+
+    def require_unbanned(self, name: str) -> None:
+        """The machine may join, or has; raises NodeRefused."""
+        if name in self.banned():
+            self.require(name)
+
+    async def join(self, name: str, token: str, now: datetime) -> None:
+        """The machine takes part from now on; raises NodeRefused if it is banned."""
+        async with self._changing:
+            self.require_unbanned(name)
+            await self._keep(NodeRow(name=name, joined=now, token=token, seen=now))
+
+    async def certified(self, name: str, serial: str, not_after: datetime) -> None:
+        """The machine's agent has a newer certificate."""
+        async with self._changing:
+            if (row := self._rows.get(name)) is not None:
+                await self._keep(replace(row, serial=serial, not_after=not_after))
+
+    async def seen(self, name: str, now: datetime) -> None:
+        """The machine has called."""
+        async with self._changing:
+            row = self._rows.get(name)
+            if row is None:
+                return
+            self._rows[name] = row = replace(row, seen=now)
+            if now - self._noted.get(name, now - NOTED_EVERY) >= NOTED_EVERY:
+                self._noted[name] = now
+                await self._keep(row)
+
+    async def ban(self, name: str, now: datetime, reason: str) -> NodeRow:
+        """The machine may do nothing from now on; raises NodeRefused if there is none of that name."""
+        async with self._changing:
+            row = self._rows.get(name)
+            if row is None:
+                raise NodeRefused(f"there is no node {name}")
+            if row.banned is None:
+                row = replace(row, banned=now, reason=reason)
+                await self._keep(row)
+            return row
+
+    async def readmit(self, name: str) -> NodeRow:
+        """The machine may join again, with a new token; raises NodeRefused if it is not banned."""
+        async with self._changing:
+            row = self._rows.get(name)
+            if row is None or row.banned is None:
+                raise NodeRefused(f"node {name} is not banned")
+            row = replace(row, joined=None, banned=None, reason="", token="", serial="", not_after=None)
+            await self._keep(row)
+            return row
+
+    async def _keep(self, row: NodeRow) -> None:
+        before = self._rows.get(row.name)
+        # First in memory: a ban counts from this moment, also if whoever asked for it goes away while it is written.
+        self._rows[row.name] = row
+        try:
+            await self._state.write(write_nodes((row,)))
+        except Exception:
+            if before is None:
+                del self._rows[row.name]
+            else:
+                self._rows[row.name] = before
+            raise

@@ -1,0 +1,132 @@
+"""A machine joins, is known by its certificate, and is put out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from hauberk.citadel.join import ATTEMPTS_AT_ONCE, Machines, Surroundings
+from hauberk.citadel.join_tokens import JoinRefused, JoinTokens
+from hauberk.citadel.nodes import NodeRefused, Nodes, agent_id
+from hauberk.citadel.rate_limit import TooMany
+from hauberk.citadel.state import State
+from hauberk.citadel.state_tables import TABLES
+from hauberk.identity.csr import InvalidCsr, build_csr_der
+from hauberk.identity.event import Event, EventKind
+from hauberk.identity.template import build_leaf, build_root
+from hauberk.identity.wire import IssueReply, JoinRequest
+
+NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+KEY = ec.generate_private_key(ec.SECP256R1())
+CSR = build_csr_der(KEY)
+
+
+class Rig:
+    """Machines with everything around them made up."""
+
+    def __init__(self, state: State) -> None:
+        self.events: list[Event] = []
+        self.issued: list[str] = []
+        self.seconds = 0.0
+        around = Surroundings(
+            trust_domain="cluster.local",
+            local_node="here",
+            issue=self.issue,
+            record=self.events.append,
+            now=lambda: NOW,
+            monotonic=lambda: self.seconds,
+        )
+        self.machines = Machines(Nodes.open(state), JoinTokens.open(state), around)
+
+    async def issue(self, node: str, csr_der: bytes) -> IssueReply:
+        assert csr_der == CSR
+        self.issued.append(node)
+        return IssueReply(chain_der=(b"leaf",), trust_sequence=1, authority_id="a")
+
+    async def join(self, node: str, token: str, csr: bytes = CSR) -> IssueReply:
+        return await self.machines.join(JoinRequest(token=token, node=node, csr_der=csr))
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    state = State.open(tmp_path / "citadel.db", TABLES)
+    yield Rig(state)
+    state.close()
+
+
+def certificate(node: str) -> bytes:
+    root = build_root(trust_domain="cluster.local", public_key=KEY.public_key(), serial=7, now=NOW, lifetime=HOUR).sign(
+        KEY, hashes.SHA256()
+    )
+    spiffe_id = agent_id("cluster.local", node)
+    template = build_leaf(spiffe_id=spiffe_id, public_key=KEY.public_key(), issuer=root, serial=9, now=NOW, lifetime=HOUR)
+    return template.sign(KEY, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+async def test_a_machine_with_a_token_gets_its_agents_certificate_and_is_admitted_by_it(rig: Rig) -> None:
+    token = await rig.machines.create_token("n2")
+    assert (await rig.join("n2", token.text)).chain_der == (b"leaf",)
+    assert rig.issued == ["n2"]
+    assert rig.machines.admit(certificate("n2")) == ("n2", f"{9:032x}")
+    assert [each.kind for each in rig.events] == [EventKind.JOIN_TOKEN_MADE, EventKind.NODE_JOINED]
+
+
+async def test_a_bad_request_for_a_certificate_does_not_cost_the_token(rig: Rig) -> None:
+    token = await rig.machines.create_token("n2")
+    with pytest.raises(InvalidCsr):
+        await rig.join("n2", token.text, CSR + b"more")
+    assert await rig.join("n2", token.text)
+
+
+@pytest.mark.parametrize("node", ["here", "N2", "../n2", ""])
+async def test_no_token_is_made_for_what_no_machine_may_be_called(rig: Rig, node: str) -> None:
+    with pytest.raises(ValueError, match=r"name for a node|own machine"):
+        await rig.machines.create_token(node)
+
+
+async def test_a_refusal_is_an_event_that_does_not_hold_the_secret(rig: Rig) -> None:
+    token = await rig.machines.create_token("n2")
+    with pytest.raises(JoinRefused):
+        await rig.join("n3", token.text)
+    assert (rig.events[-1].kind, rig.events[-1].subject) == (EventKind.NODE_REFUSED, "n3")
+    assert token.text.partition(".")[2] not in str([each.to_document() for each in rig.events])
+
+
+async def test_a_banned_machine_gets_no_token_joins_by_none_and_is_admitted_by_no_certificate(rig: Rig) -> None:
+    await rig.join("n2", (await rig.machines.create_token("n2")).text)
+    spare = await rig.machines.create_token("n2")
+    await rig.machines.ban("n2", "stolen")
+    with pytest.raises(NodeRefused, match="banned"):
+        rig.machines.admit(certificate("n2"))
+    with pytest.raises(NodeRefused, match="banned"):
+        await rig.machines.create_token("n2")
+    with pytest.raises(NodeRefused, match="banned"):
+        await rig.join("n2", spare.text)
+    await rig.machines.readmit("n2")
+    await rig.join("n2", (await rig.machines.create_token("n2")).text)
+    assert rig.machines.admit(certificate("n2"))
+
+
+async def test_a_certificate_for_the_control_planes_own_machine_admits_nobody(rig: Rig) -> None:
+    with pytest.raises(NodeRefused, match="own machine"):
+        rig.machines.admit(certificate("here"))
+
+
+async def test_attempts_are_limited_and_go_on_after_a_while(rig: Rig) -> None:
+    token = await rig.machines.create_token("n2")
+    for _ in range(ATTEMPTS_AT_ONCE):
+        with pytest.raises(JoinRefused):
+            await rig.join("n2", "0.0")
+    with pytest.raises(TooMany):
+        await rig.join("n2", "0.0")
+    assert await rig.join("n2", token.text)  # whoever has a true token need not suffer for those who guess
+    rig.seconds = 10.0
+    with pytest.raises(JoinRefused):
+        await rig.join("n2", "0.0")
