@@ -8,10 +8,11 @@ from cryptography import x509
 from hauberk.citadel.key_seal import Plain, Seal, SealBroken, SealForeign
 from hauberk.citadel.key_signer import KeySigner, generate
 from hauberk.citadel.key_store import KeyAbsent, KeyAlgorithm, KeyUnreadable, PrivateKey, check_id
-from hauberk.citadel.private_file import TEMPORARY, read_private, sync_directory, write_private
+from hauberk.citadel.private_file import TEMPORARY, TOKEN_TAG_FILE, read_private, sync_directory, write_private
 from hauberk.kit.log import logger
 
 _RESTORE = "restore the file from a backup, or see `recover from a lost key` in the documentation"
+_IN_TOKEN = "if the key is in a token that is no longer set, name that as HAUBERK_CA_FORMER_TOKEN; else " + _RESTORE
 _log = logger("citadel")
 
 
@@ -84,7 +85,8 @@ class FileKeyStore:
         try:
             text = read_private(path)
         except KeyAbsent:
-            raise KeyAbsent(path, "it does not exist", _RESTORE) from None
+            in_token = (self.directory / TOKEN_TAG_FILE).exists()
+            raise KeyAbsent(path, "it does not exist", _IN_TOKEN if in_token else _RESTORE) from None
         reason = ""
         for seal in (self.seal, *([self.former] if self.former else []), Plain()):
             try:

@@ -8,6 +8,8 @@ from pathlib import Path
 from hauberk.citadel.key_store import KeyAbsent, KeyUnreadable
 
 TEMPORARY = ".new-"
+# Beside the keys: which label they have in a token. It is there if a token was ever used.
+TOKEN_TAG_FILE = "token-tag"  # noqa: S105 - the name of a file without a secret
 _LARGEST = 1 << 20  # bytes; a device or a log given by mistake is not read to its end
 
 

@@ -1,10 +1,12 @@
-"""What an operator may set about the authority: how long its certificates live."""
+"""What an operator may set about the authority: how long its certificates live, and where its keys lie."""
 
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+
+from hauberk.citadel.key_settings import KeySettings, read_key_settings
 
 LIFETIME_VARIABLE = "HAUBERK_CERTIFICATE_LIFETIME"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -28,12 +30,15 @@ class CitadelSettings:
     issuing_lifetime: timedelta = timedelta(days=365)
     # Every proxy must hear of a new root before it is used, so it changes rarely.
     root_lifetime: timedelta = timedelta(days=3650)
+    keys: KeySettings = field(default_factory=KeySettings)
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> CitadelSettings:
-    """The settings with what the environment overrides; raises InvalidLifetime for what cannot be understood."""
-    text = (os.environ if environment is None else environment).get(LIFETIME_VARIABLE, "")
-    return CitadelSettings(certificate_lifetime=parse_lifetime(text, LIFETIME_VARIABLE)) if text else CitadelSettings()
+    """The settings with what the environment overrides; raises InvalidLifetime or InvalidKeySetting for what cannot be understood."""
+    given = os.environ if environment is None else environment
+    settings = CitadelSettings(keys=read_key_settings(given))
+    text = given.get(LIFETIME_VARIABLE, "")
+    return replace(settings, certificate_lifetime=parse_lifetime(text, LIFETIME_VARIABLE)) if text else settings
 
 
 def parse_lifetime(text: str, source: str) -> timedelta:
