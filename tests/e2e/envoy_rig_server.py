@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import queue
+import secrets as chance
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
+from hauberk.identity.crl import RevokedCertificate, build_crl
+from hauberk.envoy.message import encode, with_newer
 from hauberk.identity.trust import Revoked
 from hauberk.translate.encode import encode_resource
 from hauberk.translate.revocation import encode_revoked
+from hauberk.translate.tls import CERTIFICATE, CERTIFICATE_NEWEST, CERTIFICATE_UPSTREAM, ROOTS, ROOTS_UPSTREAM
+from hauberk.translate.tls_profile import NEWEST
 from hauberk.xds.resource import Resource
 
 NAMESPACE = "shop"
@@ -56,6 +61,12 @@ class Authority:
     def root(self) -> bytes:
         return self._root.public_bytes(serialization.Encoding.PEM)
 
+    def crl(self, *certificates: bytes) -> bytes:
+        """A revocation list (PEM) of these certificates (PEM)."""
+        now = datetime.datetime.now(datetime.UTC)
+        revoked = [RevokedCertificate(serial=serial_of(each), since=now) for each in certificates]
+        return build_crl(self._root, revoked, number=1).sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
     def issue(
         self, account: str, namespace: str = NAMESPACE, life: datetime.timedelta = datetime.timedelta(hours=1)
     ) -> tuple[bytes, bytes]:
@@ -68,7 +79,8 @@ class Authority:
                 self._root.subject,
                 x509.Name([]),
                 key.public_key(),
-                x509.random_serial_number(),
+                # The highest bit is always set, as in the serials of the mesh's authority.
+                chance.randbits(127) | 1 << 127,
                 now - datetime.timedelta(minutes=1),
                 now + life,
             )
@@ -80,19 +92,36 @@ class Authority:
         return certificate.public_bytes(serialization.Encoding.PEM), private
 
 
+def serial_of(certificate: bytes) -> str:
+    """The serial of a certificate (PEM) in 32 hexadecimal digits."""
+    return f"{x509.load_pem_x509_certificate(certificate).serial_number:032x}"
+
+
+def roots(authority: Authority, *revoked: bytes, name: str = ROOTS) -> Resource:
+    """Whom the agent would let its Envoys trust; with a list of the `revoked` certificates (PEM) if there are any."""
+    made = secret_pb2.Secret(name=name)
+    made.validation_context.trusted_ca.inline_bytes = authority.root
+    if revoked:
+        made.validation_context.crl.inline_bytes = authority.crl(*revoked)
+        made.validation_context.only_verify_leaf_cert_crl = True
+    return encode_resource(made, name)
+
+
 def secrets(authority: Authority, account: str, namespace: str = NAMESPACE) -> tuple[Resource, ...]:
-    """What the agent would serve by SDS."""
+    """What the agent would serve by itself: the pod's secrets, and that nobody was revoked."""
     certificate, key = authority.issue(account, namespace)
-    own = secret_pb2.Secret(name="default")
-    own.tls_certificate.CopyFrom(
-        common_pb2.TlsCertificate(
-            certificate_chain={"inline_bytes": certificate},  # type: ignore[arg-type]  # protobuf takes a mapping for a message
-            private_key={"inline_bytes": key},  # type: ignore[arg-type]
-        )
+    return *shown(certificate, key), roots(authority), roots(authority, name=ROOTS_UPSTREAM), *encode_revoked(Revoked())
+
+
+def shown(certificate: bytes, key: bytes) -> tuple[Resource, ...]:
+    """What the agent would let its Envoys show of these PEM texts, under each of its names."""
+    own = common_pb2.TlsCertificate(
+        certificate_chain={"inline_bytes": certificate},  # type: ignore[arg-type]  # protobuf takes a mapping for a message
+        private_key={"inline_bytes": key},  # type: ignore[arg-type]
     )
-    roots = secret_pb2.Secret(name="ROOTCA")
-    roots.validation_context.trusted_ca.inline_bytes = authority.root
-    return encode_resource(own, "default"), encode_resource(roots, "ROOTCA"), *encode_revoked(Revoked())
+    newest = with_newer(common_pb2.TlsCertificate.FromString(encode(own)), 9, encode(NEWEST))
+    kinds = ((CERTIFICATE, own), (CERTIFICATE_NEWEST, newest), (CERTIFICATE_UPSTREAM, own))
+    return tuple(encode_resource(secret_pb2.Secret(name=name, tls_certificate=each), name) for name, each in kinds)
 
 
 class ConfigurationServer:
