@@ -1,11 +1,13 @@
 """Trust bundles: whose signatures prove an identity of one trust domain."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+
+from hauberk.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 
 
 class InvalidTrustBundle(ValueError):
@@ -30,7 +32,7 @@ class TrustBundle:
         except ValueError as exc:
             raise InvalidTrustBundle("the trust bundle holds something that is not a PEM certificate") from exc
         for authority in authorities:
-            _check_authority(authority)
+            check_authority(authority)
         return cls(trust_domain=trust_domain, authorities=authorities)
 
     @property
@@ -44,7 +46,8 @@ def to_pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(Encoding.PEM).decode()
 
 
-def _check_authority(certificate: x509.Certificate) -> None:
+def check_authority(certificate: x509.Certificate) -> None:
+    """`certificate` is one of a signing authority (X509-SVID, 4): it may sign, and an ID in it has no path. Raises InvalidTrustBundle."""
     try:
         extensions = certificate.extensions
         constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
@@ -53,3 +56,18 @@ def _check_authority(certificate: x509.Certificate) -> None:
         raise InvalidTrustBundle("a trust bundle's certificate lacks basic constraints or key usage") from exc
     if not (constraints.ca and usage.key_cert_sign):
         raise InvalidTrustBundle("a trust bundle's certificate may not sign certificates")
+    for uri in _uris(extensions):
+        try:
+            is_workload = SpiffeId.parse(uri).is_workload
+        except InvalidSpiffeId:
+            continue  # some other URI of the authority's: it names nobody in a mesh
+        if is_workload:
+            raise InvalidTrustBundle("a trust bundle's certificate names a workload, which no signing certificate does")
+
+
+def _uris(extensions: x509.Extensions) -> Iterator[str]:
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return
+    yield from names.get_values_for_type(x509.UniformResourceIdentifier)
