@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from hauberk.api.document import to_document
 from hauberk.api.kinds import Kind
 from hauberk.api.metadata import ApiObject
+from hauberk.api.pod import Pod
 from hauberk.api.problem import problem
 from hauberk.api.selector import Selector
 from hauberk.apiserver.lookup import existing, flag, requested_key, requested_kind, requested_selector
@@ -32,13 +33,21 @@ class Question:
     namespace: str | None
     selector: Selector
     told: set[str] = field(default_factory=set)
+    node: str = ""  # if given, only of its pods anything is told
 
     def matches(self, item: ApiObject) -> bool:
         """The object is among those meant."""
-        return (self.namespace is None or item.metadata.namespace == self.namespace) and self.selector.matches(item.metadata.labels)
+        here = self.namespace is None or item.metadata.namespace == self.namespace
+        return here and self.visible(item) and self.selector.matches(item.metadata.labels)
+
+    def visible(self, item: ApiObject) -> bool:
+        """Whether anything of the object may be told, be it that it is gone."""
+        return not self.node or (isinstance(item, Pod) and item.spec.node_name == self.node)
 
     def news(self, event: Event, *, resumed: bool) -> EventType | None:
         """What the event is to somebody who sees only the objects that match."""
+        if not self.visible(event.object):
+            return None
         uid = event.object.metadata.uid
         # A watch that was resumed does not know what its reader was told before; better told twice than not at all.
         known = uid in self.told or (resumed and event.type is not EventType.ADDED)
@@ -64,7 +73,12 @@ async def get_object(request: Request) -> Response:
 
 async def get_objects(request: Request) -> Response:
     """GET …/{plural}: a List, or a stream of events."""
-    question, store = requested(request), parts(request).store
+    return answer_question(request, requested(request))
+
+
+def answer_question(request: Request, question: Question) -> Response:
+    """The objects that are meant, now or, with watch=true, from now on."""
+    store = parts(request).store
     if flag(request, "watch"):
         return start_watch(parts(request), question, requested_revision(request))
     listing = store.list(question.kind.name)

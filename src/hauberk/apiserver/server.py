@@ -47,8 +47,13 @@ def build_app(parts: Parts) -> Starlette:
 
 async def serve(parts: Parts, path: Path) -> None:
     """Answers on the socket until cancelled; then closes streams in order and lets running requests end."""
+    await serve_app(build_app(parts), parts, path)
+
+
+async def serve_app(app: Starlette, parts: Parts, path: Path) -> None:
+    """The same for any application made of `parts`."""
     answering = protocol_for(allowed_users(), _STRANGER)
-    config = uvicorn.Config(build_app(parts), http=answering, ws="none", lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(app, http=answering, ws="none", lifespan="off", log_config=None, access_log=False)
     config.load()
     state = ServerState()
 

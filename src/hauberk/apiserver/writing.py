@@ -37,7 +37,11 @@ async def patch_object(request: Request) -> Response:
 
 async def patch_status(request: Request) -> Response:
     """PATCH …/status: the status only. What is observed is no new generation."""
-    key, patch = requested_key(request), await read_patch(request)
+    return await commit_status(request, requested_key(request), await read_patch(request))
+
+
+async def commit_status(request: Request, key: ObjectKey, patch: dict[str, Any]) -> Response:
+    """The status of the object is as the patch says."""
     committed = await parts(request).store.transact(lambda draft: patched_status(draft, key, patch))
     return JSONResponse(to_document(committed.value))
 
