@@ -13,7 +13,8 @@ ISSUED: Final = Table(
     create=(
         """CREATE TABLE issued (
             serial TEXT PRIMARY KEY, spiffe_id TEXT NOT NULL, holder TEXT NOT NULL, node TEXT NOT NULL, authority TEXT NOT NULL,
-            not_before INTEGER NOT NULL, not_after INTEGER NOT NULL, revoked_at INTEGER NOT NULL, reason TEXT NOT NULL
+            not_before INTEGER NOT NULL, not_after INTEGER NOT NULL, revoked_at INTEGER NOT NULL, reason TEXT NOT NULL,
+            evidence TEXT NOT NULL
         ) STRICT""",
         "CREATE INDEX issued_by_holder ON issued (holder, not_after)",
         "CREATE INDEX issued_by_end ON issued (not_after)",
@@ -21,7 +22,7 @@ ISSUED: Final = Table(
 )
 # A revocation of something that has just expired must still find it, and people ask about yesterday.
 KEPT_AFTER_EXPIRY: Final = timedelta(hours=24)
-_COLUMNS = "serial, spiffe_id, holder, node, authority, not_before, not_after, revoked_at, reason"
+_COLUMNS = "serial, spiffe_id, holder, node, authority, not_before, not_after, revoked_at, reason, evidence"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +41,22 @@ class IssuedRow:
     not_after: datetime
     revoked_at: datetime | None = None
     reason: str = ""
+    evidence: str = "{}"  # JSON: what its holder was attested by
 
 
 def write_issued(rows: Sequence[IssuedRow]) -> Write:
     """These certificates are known. A serial that there is already is an error: it would be two certificates."""
-    return Write("INSERT INTO issued VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [_row(each) for each in rows])
+    return Write("INSERT INTO issued VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [_row(each) for each in rows])
 
 
 def write_revoked(serial: str, at: datetime, reason: str) -> Write:
     """The certificate is marked as revoked, unless it was before."""
     return Write("UPDATE issued SET revoked_at = ?, reason = ? WHERE serial = ? AND revoked_at = 0", [(milliseconds(at), reason, serial)])
+
+
+def write_unrevoked(serial: str) -> Write:
+    """The certificate is not marked as revoked."""
+    return Write("UPDATE issued SET revoked_at = 0, reason = '' WHERE serial = ?", [(serial,)])
 
 
 def prune_issued(now: datetime) -> Write:
@@ -68,6 +75,11 @@ def read_issued_to(state: State, *, holder_prefix: str) -> tuple[IssuedRow, ...]
     # A range, not LIKE: a name may hold an underscore, which LIKE takes for any letter.
     where = "WHERE holder >= ? AND holder < ? ORDER BY not_after DESC, not_before DESC"
     return _select(state, where, holder_prefix, holder_prefix + chr(0x10FFFF))
+
+
+def read_issued_of(state: State, *, spiffe_id: str) -> tuple[IssuedRow, ...]:
+    """Certificates of one identity, the latest to expire first."""
+    return _select(state, "WHERE spiffe_id = ? ORDER BY not_after DESC, not_before DESC", spiffe_id)
 
 
 def read_living(state: State, now: datetime, authority_ids: Sequence[str]) -> tuple[IssuedRow, ...]:
@@ -97,11 +109,11 @@ def _select(state: State, where: str, *parameters: Value) -> tuple[IssuedRow, ..
 
 def _row(row: IssuedRow) -> Row:
     times = (milliseconds(row.not_before), milliseconds(row.not_after), milliseconds(row.revoked_at) if row.revoked_at else 0)
-    return (row.serial, row.spiffe_id, row.holder, row.node, row.authority_id, *times, row.reason)
+    return (row.serial, row.spiffe_id, row.holder, row.node, row.authority_id, *times, row.reason, row.evidence)
 
 
 def _read(row: Row) -> IssuedRow:
-    serial, spiffe_id, holder, node, authority, not_before, not_after, revoked_at, reason = row
+    serial, spiffe_id, holder, node, authority, not_before, not_after, revoked_at, reason, evidence = row
     return IssuedRow(
         serial=str(serial),
         spiffe_id=str(spiffe_id),
@@ -112,4 +124,5 @@ def _read(row: Row) -> IssuedRow:
         not_after=moment(int(not_after or 0)),
         revoked_at=moment(int(revoked_at)) if revoked_at else None,
         reason=str(reason),
+        evidence=str(evidence),
     )

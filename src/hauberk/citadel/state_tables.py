@@ -7,6 +7,7 @@ from hauberk.citadel.state_issued import ISSUED
 from hauberk.citadel.state_join_tokens import JOIN_TOKENS
 from hauberk.citadel.state_nodes import NODES
 from hauberk.citadel.state_progress import PROGRESS, PUBLISHED
+from hauberk.citadel.state_revocations import REVOCATIONS
 
 TABLES: Final = (
     AUTHORITIES,
@@ -15,4 +16,5 @@ TABLES: Final = (
     NODES,
     PROGRESS,
     PUBLISHED,
+    REVOCATIONS,
 )

@@ -1,0 +1,242 @@
+"""Revocations: what is not believed any more, kept, published to every agent, and asked for before anything is issued."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, NoReturn
+
+from hauberk.citadel import slots
+from hauberk.citadel.authorities import Authorities
+from hauberk.citadel.ground import Ground
+from hauberk.citadel.revocation_lists import Listed, RevocationLists
+from hauberk.citadel.state import Write
+from hauberk.citadel.state_issued import (
+    KEPT_AFTER_EXPIRY,
+    IssuedRow,
+    read_issued,
+    read_issued_of,
+    read_issued_to,
+    write_revoked,
+    write_unrevoked,
+)
+from hauberk.citadel.state_revocations import RevocationRow, What, forget_revocations, read_revocations, write_revocation
+from hauberk.identity.event import Event, EventKind
+from hauberk.identity.spiffe_id import SpiffeId
+from hauberk.identity.trust import Revoked, Trust
+from hauberk.kit.log import logger
+
+_POD: Final = "pod "
+_REVIEWED_EVERY: Final = timedelta(minutes=10)
+
+_log = logger("citadel")
+
+
+class NotRevoked(LookupError):
+    """There is no such revocation to be undone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What is to be revoked; `name` as people say it, see `RevocationRow`."""
+
+    what: What
+    value: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """A revocation and what it came to: the certificates that it concerns and that lived then, and the Trust that says so."""
+
+    row: RevocationRow
+    certificates: tuple[IssuedRow, ...]
+    sequence: int
+
+
+class Revocations:
+    """`Refusals` of the authority, and the part of the Trust that says who is revoked. One event loop uses it.
+
+    `banned`: whether a machine is shut out, which others decide.
+    """
+
+    def __init__(self, ground: Ground, authorities: Authorities, *, banned: Callable[[str], bool] = lambda _node: False) -> None:
+        self._ground = ground
+        self._authorities = authorities
+        self._banned = banned
+        self._rows = {(row.what, row.value): row for row in read_revocations(ground.state)}
+        self._lists = RevocationLists(authorities, ground.clock.now)
+        self._listed = self._find(ground.clock.now())
+        self._changing = asyncio.Lock()
+        crls = self._lists.build(authorities.rows, self._listed.values())
+        ground.publication.preset(lambda trust: replace(trust, revoked=self._revoked(), crls=crls))
+
+    # --- what is asked before anything is issued
+
+    def reason(self, spiffe_id: SpiffeId, holder: str, node: str) -> str | None:
+        """Why nobody may have this identity now; None: he may."""
+        found = self._rows.get((What.IDENTITY, str(spiffe_id))) or self._rows.get((What.POD, pod_of(holder)))
+        if found is not None:
+            return f"{found.told}; `hauberk ca revoke --undo` takes that back"
+        return f"node {node} was banned" if self._banned(node) else None
+
+    def banned(self, node: str) -> bool:
+        """Whether the machine is shut out."""
+        return self._banned(node)
+
+    def is_listed(self, serial: str) -> bool:
+        """Whether the certificate of that serial must not be believed."""
+        return serial in self._listed
+
+    # --- what is known
+
+    @property
+    def all(self) -> tuple[RevocationRow, ...]:
+        """Every revocation, the oldest first."""
+        return tuple(sorted(self._rows.values(), key=lambda row: (row.at, row.what, row.value)))
+
+    def certificates(self, target: Target) -> tuple[IssuedRow, ...]:
+        """Those that revoking `target` would concern and that live. Blocks for as long as the database takes."""
+        now = self._ground.clock.now()
+        return tuple(row for row in self._issued(target.what, target.value, target.name) if row.not_after > now)
+
+    # --- for who publishes a change of the authorities
+
+    def crls(self, rows: slots.Rows) -> tuple[bytes, ...]:
+        """The lists that must go with a Trust in which `rows` are the authorities."""
+        return self._lists.build(rows, self._listed.values())
+
+    @property
+    def in_force(self) -> bool:
+        """Whether proxies have lists, and so believe no issuer whose list they have not."""
+        return bool(self._ground.publication.trust.crls)
+
+    # --- changes
+
+    async def revoke(self, target: Target, *, by: str, reason: str = "") -> Revocation:
+        """It is revoked, on disk, and on its way to every agent; again: it stays as it was."""
+        async with self._changing:
+            now = self._ground.clock.now()
+            key = (target.what, target.value)
+            living = await asyncio.to_thread(self.certificates, target)
+            if (row := self._rows.get(key)) is None:
+                row = RevocationRow(
+                    what=target.what, value=target.value, name=target.name, at=now, by=by, reason=reason, until=_until(target, living)
+                )
+                # First in memory: from this moment on nothing is issued. Who is being issued something now is asked again after it.
+                self._rows[key] = row
+                try:
+                    trust = await self._publish(now, write_revocation(row), *(write_revoked(each.serial, now, row.told) for each in living))
+                except BaseException:
+                    del self._rows[key]
+                    raise
+                await self._ground.audit(_event(EventKind.REVOKED, row, living, by))
+                _log.warning("revoked", what=row.what.value, value=row.value, by=by, reason=reason, certificates=len(living))
+            else:
+                trust = self._ground.publication.trust
+            return Revocation(row=row, certificates=living, sequence=trust.sequence)
+
+    async def undo(self, target: Target, *, by: str) -> Revocation:
+        """It is believed again, with the certificates that it had; raises NotRevoked."""
+        async with self._changing:
+            now = self._ground.clock.now()
+            row = self._rows.pop((target.what, target.value), None)
+            if row is None:
+                raise NotRevoked(f"{target.what.value} {target.name} is not revoked")
+            living = await asyncio.to_thread(self.certificates, target)
+            try:
+                trust = await self._publish(now, forget_revocations((row,)), lifted=living)
+            except BaseException:
+                self._rows[target.what, target.value] = row
+                raise
+            await self._ground.audit(_event(EventKind.REVOCATION_LIFTED, row, living, by, now))
+            return Revocation(row=row, certificates=living, sequence=trust.sequence)
+
+    async def run(self) -> NoReturn:
+        """Forgets, from time to time, what has expired."""
+        while True:
+            await asyncio.sleep(_REVIEWED_EVERY.total_seconds())
+            await self.review()
+
+    async def review(self) -> None:
+        """What has expired is listed no longer, and revocations of it are forgotten."""
+        async with self._changing:
+            now = self._ground.clock.now()
+            over = tuple(row for row in self._rows.values() if row.until is not None and row.until < now)
+            if not over and all(each.matters(now) for each in self._listed.values()):
+                return
+            for row in over:
+                del self._rows[row.what, row.value]
+            await self._publish(now, *((forget_revocations(over),) if over else ()))
+
+    async def _publish(self, now: datetime, *writes: Write, lifted: Iterable[IssuedRow] = ()) -> Trust:
+        self._listed = await asyncio.to_thread(self._find, now)
+        cleared = tuple(write_unrevoked(each.serial) for each in lifted if each.serial not in self._listed)
+        # Signed in a thread, where a token may take its time; what is then asked for below is known.
+        await asyncio.to_thread(self.crls, self._authorities.rows)
+        return await self._ground.publication.publish(
+            lambda trust: replace(trust, revoked=self._revoked(), crls=self.crls(self._authorities.rows)), *writes, *cleared
+        )
+
+    # --- which certificates
+
+    def _find(self, now: datetime) -> dict[str, Listed]:
+        found: dict[str, Listed] = {}
+        for row in self._rows.values():
+            for issued in self._issued(row.what, row.value, row.name):
+                one = Listed(
+                    serial=issued.serial,
+                    since=row.at,
+                    authority_id=issued.authority_id,
+                    pod=pod_of(issued.holder),
+                    not_after=issued.not_after,
+                )
+                if one.matters(now):
+                    found.setdefault(one.serial, one)
+            if row.what is What.SERIAL and row.value not in found and (row.until is None or now < row.until):
+                found[row.value] = Listed(serial=row.value, since=row.at, not_after=row.until)
+        return found
+
+    def _issued(self, what: What, value: str, name: str) -> tuple[IssuedRow, ...]:
+        state = self._ground.state
+        match what:
+            case What.SERIAL:
+                found = read_issued(state, serial=value)
+                return () if found is None else (found,)
+            case What.POD:
+                return tuple(row for row in read_issued_to(state, holder_prefix=f"{_POD}{name} {value}") if pod_of(row.holder) == value)
+            case What.IDENTITY:
+                return read_issued_of(state, spiffe_id=value)
+
+    def _revoked(self) -> Revoked:
+        return Revoked(
+            serials=frozenset(self._listed),
+            identities=frozenset(value for what, value in self._rows if what is What.IDENTITY),
+            pods=frozenset(value for what, value in self._rows if what is What.POD),
+            holders=frozenset((each.serial, each.pod) for each in self._listed.values()),
+        )
+
+
+def pod_of(holder: str) -> str:
+    """The uid of the pod that `holder` (as the ledger names it) is; empty if it is none."""
+    return holder.rpartition(" ")[2] if holder.startswith(_POD) else ""
+
+
+def _until(target: Target, living: tuple[IssuedRow, ...]) -> datetime | None:
+    """When the revocation is over by itself: of one certificate, when it has expired; one that nobody knows has no end."""
+    if target.what is not What.SERIAL or not living:
+        return None
+    return living[0].not_after + KEPT_AFTER_EXPIRY
+
+
+def _event(kind: EventKind, row: RevocationRow, living: tuple[IssuedRow, ...], by: str, when: datetime | None = None) -> Event:
+    subject = row.value if row.what is What.IDENTITY else f"{row.what.value} {row.name}"
+    evidence = {
+        "what": row.what.value,
+        "value": row.value,
+        "reason": row.reason,
+        "serials": tuple(each.serial for each in living),
+        "holders": tuple(dict.fromkeys(each.holder for each in living)),
+    }
+    outcome = "revoked" if kind is EventKind.REVOKED else "lifted"
+    return Event(time=when or row.at, kind=kind, subject=subject, outcome=outcome, by=by, evidence=evidence)
