@@ -32,6 +32,11 @@ class ClockWatch:
         self._clock = clock
         self._sleep = sleep
         self._jumped = asyncio.Event()
+        self._subscribers: list[Callable[[], None]] = []
+
+    def subscribe(self, jumped: Callable[[], None]) -> None:
+        """`jumped` is called whenever the wall clock has jumped."""
+        self._subscribers.append(jumped)
 
     async def sleep(self, seconds: float) -> None:
         """So many seconds have passed, or the wall clock has jumped."""
@@ -54,3 +59,5 @@ class ClockWatch:
     def _wake(self) -> None:
         jumped, self._jumped = self._jumped, asyncio.Event()
         jumped.set()
+        for tell in self._subscribers:
+            tell()

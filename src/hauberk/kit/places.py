@@ -52,6 +52,11 @@ class Places:
         return self.run / "xds.sock"
 
     @property
+    def citadel_socket(self) -> Path:
+        """Control plane, gRPC: certificates, tokens and trust for the machine's agent."""
+        return self.run / "citadel.sock"
+
+    @property
     def agent_socket(self) -> Path:
         """Agent, HTTP."""
         return self.run / "agent.sock"

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.identity.conftest import NOW, Authorities
 
-from hauberk.identity.rotation import is_sooner, next_rotation, time_left
+from hauberk.identity.rotation import (
+    Phase,
+    clock_difference,
+    explain,
+    is_sooner,
+    next_phase,
+    next_rotation,
+    phase_of,
+    renewal_window,
+    time_left,
+)
 from hauberk.identity.svid import X509Svid
 from hauberk.identity.trust_bundle import to_pem
 
@@ -61,3 +71,48 @@ def test_what_is_valid_sooner_is_preferred(authorities: Authorities, svid: X509S
     assert not is_sooner(later, svid, NOW)
     assert not is_sooner(later, svid, NOW - timedelta(hours=9))
     assert is_sooner(svid, later, NOW - timedelta(hours=9))
+
+
+@pytest.mark.parametrize(
+    ("hours", "phase", "following"),
+    [
+        (-1, Phase.EARLY, 1 - 1 / 60),
+        (0, Phase.GOOD, None),
+        (15.9, Phase.GOOD, None),
+        (16.1, Phase.ALARMING, 7.9),
+        (24, Phase.ENDED, None),
+        (99, Phase.ENDED, None),
+    ],
+)
+def test_a_life_has_its_phases_and_each_is_followed_by_the_next(
+    svid: X509Svid, hours: float, phase: Phase, following: float | None
+) -> None:
+    now = NOW + timedelta(hours=hours)
+    assert phase_of(svid, now) is phase
+    left = next_phase(svid, now)
+    if following is not None:
+        assert left == timedelta(hours=following)
+    assert (left is None) == (phase is Phase.ENDED)
+    assert left is None or phase_of(svid, now + left) is not phase
+
+
+@pytest.mark.parametrize(("holders", "seconds"), [(0, 1), (1, 1), (50, 1), (1000, 20), (10**6, 90)])
+def test_the_more_renew_together_the_longer_they_take(holders: int, seconds: int) -> None:
+    assert renewal_window(holders) == timedelta(seconds=seconds)
+
+
+def test_what_a_failure_means_depends_on_how_old_the_certificate_is(svid: X509Svid) -> None:
+    assert explain(None, "nobody answers", NOW) == "nobody answers"
+    assert explain(svid, "", NOW) == ""
+    said = [explain(svid, "nobody answers", NOW + timedelta(hours=hours)) for hours in (13, 17, 25)]
+    assert said[0] == "nobody answers"
+    assert "ends at" in said[1]
+    assert "ended at" in said[2]
+    assert all("nobody answers" in each for each in said)
+
+
+@pytest.mark.parametrize("lifetime", [timedelta(seconds=30), timedelta(minutes=5), timedelta(minutes=11), timedelta(hours=24)])
+@pytest.mark.parametrize("ahead", [timedelta(), timedelta(minutes=3), timedelta(days=-1)])
+def test_the_issuers_clock_is_read_from_what_it_has_just_signed(authorities: Authorities, lifetime: timedelta, ahead: timedelta) -> None:
+    signed = X509Svid.parse([to_pem(authorities.leaf(now=NOW, lifetime=lifetime))])
+    assert abs(clock_difference(signed, NOW - ahead) - ahead) < timedelta(seconds=1.5)
