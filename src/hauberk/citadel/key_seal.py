@@ -75,10 +75,7 @@ class Plain:
 
     def open(self, name: str, text: bytes) -> PrivateKey:
         """The key, if it is not encrypted."""
-        label, block = find_key(text)
-        if b"ENCRYPTED" in label or label == _SEALED or b"ENCRYPTED" in block:
-            raise SealForeign("it is encrypted, and no secret is given to open it with")
-        return _load_pem(block, None)
+        return read_key(text, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +135,15 @@ class KeyFile:
 
     def _cipher(self, salt: bytes) -> AESGCM:
         return AESGCM(HKDF(algorithm=SHA256(), length=_DERIVED, salt=salt, info=b"hauberk authority key v1").derive(self.secret))
+
+
+def read_key(text: bytes, passphrase: bytes | None) -> PrivateKey:
+    """The key in a file that somebody else made: PKCS#8 or an older form of OpenSSL, encrypted with `passphrase` or not at all."""
+    label, block = find_key(text)
+    is_encrypted = b"ENCRYPTED" in block or label == _SEALED
+    if is_encrypted and (passphrase is None or label == _SEALED):
+        raise SealForeign("it is encrypted, and no secret is given to open it with")
+    return _load_pem(block, passphrase if is_encrypted else None)
 
 
 def find_key(text: bytes) -> tuple[bytes, bytes]:
