@@ -16,6 +16,7 @@ from hauberk.api.model import ApiModel, Bool
 from hauberk.api.name import subdomain_fault
 from hauberk.api.sift import sift
 from hauberk.api.type_fault import type_findings
+from hauberk.api.workload_entry import WorkloadEntry, check_entries
 from hauberk.api.yaml_text import TextFault, locate, read_documents
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class HauberkSettings(ApiModel):
 
     certificate_lifetime: Duration | None = None  # of a workload's certificate; None leaves it to the authority
     tls: TlsSettings = TlsSettings()
+    workload_entries: tuple[WorkloadEntry, ...] = ()  # identities of processes that are in no pod
 
 
 class MeshConfig(ApiModel):
@@ -133,4 +135,5 @@ def _check(config: MeshConfig) -> list[Finding]:
         at: Location = ("hauberk", "certificateLifetime")
         findings.append(Finding("HBK0107", at, "a certificate must live for at least one second"))
     findings += check_tls(config.hauberk.tls, config.mesh_mtls)
+    findings += check_entries(config.hauberk.workload_entries)
     return findings

@@ -4,7 +4,7 @@ Private, because a pool that is shared with a library refuses to start when both
 the table below is the schema, and a field's number is never given to another.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -19,8 +19,11 @@ _SCALARS: Final = {
 }
 
 # Message -> fields in the order of their numbers, which begin with 1: "type name", "repeated type name", "optional type name"
-# (presence is told from zero), "oneof:GROUP type name" (one of its group at most). Times are milliseconds since 1970 in UTC.
-_MESSAGES: Final[dict[str, tuple[str, ...]]] = {
+# (presence is told from zero), "oneof:GROUP type name" (one of its group at most).
+Schema = Mapping[str, tuple[str, ...]]
+
+# Times are milliseconds since 1970 in UTC.
+_MESSAGES: Final[Schema] = {
     "Pod": ("string namespace", "string name", "string uid"),
     "Selector": ("string kind", "string value"),
     "Entry": ("string name", "repeated Selector evidence"),
@@ -71,16 +74,18 @@ def message(name: str) -> Any:
     return _CLASSES[name]
 
 
-def _build() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(name="hauberk/identity/v1/citadel.proto", package=PACKAGE, syntax="proto3")
-    for name, fields in _MESSAGES.items():
-        _describe(file.message_type.add(name=name), fields)
+def build_messages(schema: Schema, *, file: str, package: str) -> dict[str, Any]:
+    """The classes of the messages of `schema`, by name, in a pool that nothing else is in."""
+    described = descriptor_pb2.FileDescriptorProto(name=file, package=package, syntax="proto3")
+    prefix = f"{package}." if package else ""
+    for name, fields in schema.items():
+        _describe(described.message_type.add(name=name), fields, prefix)
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}")) for name in _MESSAGES}
+    pool.Add(described)
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(prefix + name)) for name in schema}
 
 
-def _describe(described: descriptor_pb2.DescriptorProto, fields: Iterable[str]) -> None:
+def _describe(described: descriptor_pb2.DescriptorProto, fields: Iterable[str], prefix: str) -> None:
     groups: dict[str, int] = {}
     later: list[tuple[descriptor_pb2.FieldDescriptorProto, str]] = []
     for number, text in enumerate(fields, start=1):
@@ -90,7 +95,7 @@ def _describe(described: descriptor_pb2.DescriptorProto, fields: Iterable[str]) 
             field.type = _SCALARS[kind]
         else:
             field.type = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
-            field.type_name = f".{PACKAGE}.{kind}"
+            field.type_name = f".{prefix}{kind}"
         match label:
             case []:
                 continue
@@ -111,4 +116,4 @@ def _describe(described: descriptor_pb2.DescriptorProto, fields: Iterable[str]) 
         described.oneof_decl.add(name=group)
 
 
-_CLASSES: Final = _build()
+_CLASSES: Final = build_messages(_MESSAGES, file="hauberk/identity/v1/citadel.proto", package=PACKAGE)
