@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from collections.abc import Collection, Iterator
+from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from hauberk.api.metadata import ApiObject
 from hauberk.api.model import ApiModel, Bool, Count, UserId
 from hauberk.api.name import label_fault, subdomain_fault
 from hauberk.api.pod_status import PodStatus
+
+HOST_LABEL: Final = "kubernetes.io/hostname"
 
 
 class PodSecurityContext(ApiModel):
@@ -30,7 +32,7 @@ class PodSecurityContext(ApiModel):
 
 
 class PodSpec(ApiModel):
-    """What is to run. Absent `node_name` means this machine."""
+    """What is to run, and on which machine: the control plane's own unless `node_name` or `node_selector` name another."""
 
     HARMLESS: ClassVar[frozenset[str]] = frozenset(
         {
@@ -40,7 +42,7 @@ class PodSpec(ApiModel):
     )
     IGNORED: ClassVar[frozenset[str]] = frozenset(
         {
-            *("volumes", "affinity", "nodeSelector", "topologySpreadConstraints", "activeDeadlineSeconds", "dnsConfig", "hostAliases"),
+            *("volumes", "affinity", "topologySpreadConstraints", "activeDeadlineSeconds", "dnsConfig", "hostAliases"),
             *("hostPID", "hostIPC", "hostUsers", "hostnameOverride", "overhead", "readinessGates", "resourceClaims", "runtimeClassName"),
             *("schedulingGates", "setHostnameAsFQDN", "shareProcessNamespace", "tolerations", "resources"),
         }
@@ -54,9 +56,20 @@ class PodSpec(ApiModel):
     termination_grace_period_seconds: Count = 30
     service_account_name: str = "default"
     node_name: str = ""
+    node_selector: dict[str, str] = Field(default_factory=dict)
     hostname: str = ""
     subdomain: str = ""
     security_context: PodSecurityContext = PodSecurityContext()
+
+    @property
+    def wanted_node(self) -> str:
+        """The machine that is named, directly or by the one label that machines have here; empty: none."""
+        return self.node_name or self.node_selector.get(HOST_LABEL, "")
+
+    def placed(self, local: str, others: Collection[str]) -> Self:
+        """The same on its machine: the one it names if that is `local` or one of `others`, else `local`."""
+        wanted = self.wanted_node
+        return self.model_copy(update={"node_name": wanted if wanted in others else local})
 
 
 class Pod(ApiObject):
@@ -81,6 +94,8 @@ def check_pod_spec(at: Location, spec: PodSpec) -> Iterator[Finding]:
     yield from check_containers((*at, "containers"), spec.containers)
     yield from check_containers((*at, "initContainers"), spec.init_containers, init=True)
     yield from _check_unique(at, spec)
+    if spec.node_selector.keys() - {HOST_LABEL}:
+        yield Finding("HBK0202", (*at, "nodeSelector"), f"machines have no labels here but {HOST_LABEL}: the others have no effect")
     if fault := subdomain_fault(spec.service_account_name):
         yield Finding("HBK0108", (*at, "serviceAccountName"), f"{spec.service_account_name!r} is no name: it {fault}")
     for name, text in (("hostname", spec.hostname), ("subdomain", spec.subdomain)):

@@ -11,13 +11,13 @@ from functools import cached_property
 
 from hauberk.api.config_map import ConfigMap
 from hauberk.api.deployment import Deployment
-from hauberk.api.finding import Finding
+from hauberk.api.finding import Finding, Location
 from hauberk.api.kinds import kind_named
 from hauberk.api.mesh_config import KEY, NAME, mesh_config_of
 from hauberk.api.metadata import ApiObject
 from hauberk.api.namespace import Namespace
 from hauberk.api.origin import NOWHERE, Origin
-from hauberk.api.pod import Pod
+from hauberk.api.pod import Pod, PodSpec
 from hauberk.api.problem import Problem
 from hauberk.api.service import Service
 from hauberk.apiserver.rules import Rules
@@ -72,7 +72,8 @@ class Admission:
             case Pod():
                 return self._shape_pod(item, present if isinstance(present, Pod) else None)
             case Deployment():
-                return _shape_deployment(item, present if isinstance(present, Deployment) else None)
+                shaped, findings = _shape_deployment(item, present if isinstance(present, Deployment) else None)
+                return shaped, [*self._check_node(("spec", "template", "spec"), item.spec.template.spec), *findings]
             case ConfigMap():
                 return item, list(self._check_trust_domain(item))
             case _:
@@ -97,16 +98,20 @@ class Admission:
             return service, [Finding("HBK0507", ("spec", "clusterIP"), str(refused))]
 
     def _shape_pod(self, pod: Pod, present: Pod | None) -> tuple[ApiObject, list[Finding]]:
-        findings: list[Finding] = []
-        asked = pod.spec.node_name
-        if asked not in ("", self.rules.node):
-            message = f"this machine is called {self.rules.node}, and there is no other: the pod runs here"
-            findings.append(Finding("HBK0202", ("spec", "nodeName"), message))
-        shaped = pod.model_copy(update={"spec": pod.spec.model_copy(update={"node_name": self.rules.node})})
+        findings = list(self._check_node(("spec",), pod.spec))
+        shaped = pod.model_copy(update={"spec": pod.spec.placed(self.rules.node, self.rules.joined())})
         if present is not None and shaped.spec != present.spec:
             remedy = "delete the pod and create it anew, or use a Deployment, which replaces its pods by itself"
             findings.append(Finding("HBK0503", ("spec",), "what a pod runs is fixed when it is created", remedy))
         return shaped, findings
+
+    def _check_node(self, at: Location, spec: PodSpec) -> Iterator[Finding]:
+        wanted, others = spec.wanted_node, sorted(self.rules.joined())
+        if wanted in ("", self.rules.node, *others):
+            return
+        there = f"beside it only {', '.join(others)} may run pods" if others else "there is no other"
+        message = f"this machine is called {self.rules.node}, and {there}: the pod runs here"
+        yield Finding("HBK0202", (*at, "nodeName" if spec.node_name else "nodeSelector"), message)
 
 
 def _carried(item: ApiObject, present: ApiObject | None) -> ApiObject:

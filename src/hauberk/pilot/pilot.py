@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Final, Protocol
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
@@ -98,6 +98,11 @@ class Pilot:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch(), name="pilot:watch")
             tasks.create_task(self._serve(addresses), name="pilot:serve")
+
+    async def serve(self, address: str, admits: Callable[[ApiObject], bool]) -> None:
+        """Serve delta ADS at one more address until cancelled, to the proxies of pods that `admits` lets through."""
+        async with DeltaServer(lambda first: self._accept(first, admits)).serving(address):
+            await asyncio.Event().wait()
 
     async def wait(self, revision: int, timeout: float) -> PushResult:
         """Until every proxy that `revision` concerns has acknowledged it, or `timeout` seconds are over."""
@@ -208,10 +213,11 @@ class Pilot:
         async with DeltaServer(self._accept).serving(*addresses):
             await asyncio.Event().wait()
 
-    def _accept(self, first: DeltaDiscoveryRequest) -> Connection:
+    def _accept(self, first: DeltaDiscoveryRequest, admits: Callable[[ApiObject], bool] = lambda _: True) -> Connection:
         pod = _pod_of(first.node.id)
         # Labels, account and addresses are the stored pod's: what the node says of itself is not believed.
-        if pod is None or self._objects.get(pod) is None:
+        known = self._objects.get(pod) if pod is not None else None
+        if pod is None or known is None or not admits(known):
             log.warning("refused a proxy", node=first.node.id)
             raise StreamRefused(f"no pod {first.node.id!r} is known here")
         return Connection(pod, self, self._clock, self._refused.pop(pod, ()))

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -73,9 +73,10 @@ class Agenda:
 class Workloads:
     """Keeps every Deployment's pods as it declares them."""
 
-    def __init__(self, store: Store, *, node: str, chance: Chance | None = None) -> None:
+    def __init__(self, store: Store, *, node: str, others: Callable[[], Collection[str]] = tuple, chance: Chance | None = None) -> None:
         self._store = store
         self._node = node
+        self._others = others  # machines that a template may name instead
         self._chance = chance or Chance()
         self._agenda = Agenda()
         self._noted = asyncio.Event()
@@ -157,7 +158,7 @@ class Workloads:
         hash_ = template_hash(deployment.spec.template)
         made = 0
         while made < count:
-            pod = make_pod(deployment, hash_, make_suffix(self._chance.choose), self._node)
+            pod = make_pod(deployment, hash_, make_suffix(self._chance.choose), self._node, self._others())
             if draft.get(pod.key) is None:
                 draft.put(pod)
                 made += 1

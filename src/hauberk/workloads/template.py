@@ -1,7 +1,7 @@
 """Pods made from a Deployment's template, and which template a pod was made from."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from hauberk.api.deployment import Deployment, PodTemplate
 from hauberk.api.metadata import Metadata, OwnerReference
@@ -34,8 +34,8 @@ def pod_name(deployment: str, hash_: str, suffix: str) -> str:
     return f"{deployment[:room].rstrip('-.')}-{hash_}-{suffix}".replace(".", "-")
 
 
-def make_pod(deployment: Deployment, hash_: str, suffix: str, node: str) -> Pod:
-    """One more pod of the Deployment's present template."""
+def make_pod(deployment: Deployment, hash_: str, suffix: str, node: str, others: Collection[str] = ()) -> Pod:
+    """One more pod of the Deployment's present template, on `node` unless the template names one of `others`."""
     template = deployment.spec.template
     owner = OwnerReference(
         api_version=deployment.api_version,
@@ -52,7 +52,7 @@ def make_pod(deployment: Deployment, hash_: str, suffix: str, node: str) -> Pod:
         annotations=template.metadata.annotations,
         owner_references=(owner,),
     )
-    return Pod(metadata=metadata, spec=template.spec.model_copy(update={"node_name": template.spec.node_name or node}))
+    return Pod(metadata=metadata, spec=template.spec.placed(node, others))
 
 
 def owner_of(pod: Pod) -> str | None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from hauberk.api.condition import Condition
 from hauberk.api.manifest import parse_manifest
-from hauberk.api.pod import Pod
+from hauberk.api.pod import Pod, PodSpec
 from hauberk.api.pod_status import PodStatus
 
 Told = Callable[[str], list[tuple[str, str]]]
@@ -156,3 +156,21 @@ def test_a_pod_is_ready_when_its_condition_says_so() -> None:
     assert PodStatus(conditions=(Condition(type="Ready", status="True", last_transition_time=now),)).ready
     assert not PodStatus(conditions=(Condition(type="Ready", status="False"),)).ready
     assert not PodStatus().ready
+
+
+def test_a_pod_runs_on_the_machine_it_names_if_there_is_one_of_that_name() -> None:
+    def placed(**fields: object) -> str:
+        spec = PodSpec.model_validate({"containers": [{"name": "a"}], **fields})
+        return spec.placed("here", {"n2", "n3"}).node_name
+
+    assert placed() == "here"
+    assert placed(nodeName="n2") == "n2"
+    assert placed(nodeName="here") == "here"
+    assert placed(nodeName="unknown") == "here"
+    assert placed(nodeSelector={"kubernetes.io/hostname": "n3"}) == "n3"
+    assert placed(nodeName="n2", nodeSelector={"kubernetes.io/hostname": "n3"}) == "n2"
+
+
+def test_labels_of_machines_other_than_their_name_have_no_effect(told: Told) -> None:
+    assert told(pod("{nodeSelector: {kubernetes.io/hostname: n2}, containers: [{name: a}]}")) == []
+    assert told(pod("{nodeSelector: {disk: fast}, containers: [{name: a}]}")) == [("HBK0202", "spec.nodeSelector")]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,16 @@ async def test_a_pod_runs_on_this_machine_whatever_its_document_says(api: Api) -
     status, body = await api.apply(pod)
     assert (status, codes(body)) == (200, ["HBK0202"])
     assert (await api.get("po/default/p"))["spec"]["nodeName"] == "here"
+
+
+async def test_a_pod_runs_on_another_machine_that_has_joined_if_its_document_names_it(tmp_path: Path) -> None:
+    async with serving(tmp_path) as api:
+        api.parts.rules = replace(api.parts.rules, joined=lambda: {"n2"})
+        text = "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {nodeName: n2, containers: [{name: a, command: [x]}]}}"
+        assert (await api.apply(text))[1]["problems"] == []
+        assert (await api.get("po/default/p"))["spec"]["nodeName"] == "n2"
+        _, body = await api.apply(text.replace("name: p", "name: q").replace("n2", "n3"))
+        assert "only n2 may run pods" in body["problems"][0]["message"]
 
 
 async def test_waiting_tells_how_many_proxies_have_acknowledged(api: Api) -> None:

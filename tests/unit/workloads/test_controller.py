@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import cycle
@@ -62,11 +62,12 @@ def account(name: str = "default") -> ServiceAccount:
 
 
 @asynccontextmanager
-async def controlled(path: Path) -> AsyncIterator[Mesh]:
+async def controlled(path: Path, others: Collection[str] = ()) -> AsyncIterator[Mesh]:
     store = Store(path / "objects.db")
     mesh = Mesh(store)
     letters = cycle("bcdfghjklmnpqrstvwxz")
-    workloads = Workloads(store, node="here", chance=Chance(now=lambda: mesh.now, choose=lambda _: next(letters)))
+    chance = Chance(now=lambda: mesh.now, choose=lambda _: next(letters))
+    workloads = Workloads(store, node="here", others=lambda: others, chance=chance)
     await mesh.put(Namespace(metadata=Metadata(name="default")), account())
     task = asyncio.create_task(workloads.run())
     try:
@@ -200,3 +201,16 @@ async def test_a_namespace_goes_when_the_last_pod_in_it_is_gone(tmp_path: Path) 
         await mesh.finish_going()
         while mesh.store.list().items:
             await mesh.store.beyond(mesh.store.revision)
+
+
+async def test_pods_of_a_deployment_run_where_its_template_says_while_that_machine_takes_part(tmp_path: Path) -> None:
+    async with controlled(tmp_path, others=("n2",)) as mesh:
+        for name, node in (("web", "n2"), ("api", "gone")):
+            made = deployment(1)
+            template = made.spec.template.model_copy(update={"spec": made.spec.template.spec.model_copy(update={"node_name": node})})
+            spec = made.spec.model_copy(update={"template": template})
+            await mesh.put(made.model_copy(update={"metadata": made.metadata.model_copy(update={"name": name, "uid": ""}), "spec": spec}))
+        async for _ in mesh.store.subscribe():
+            if len(mesh.pods()) == 2:
+                break
+        assert {each.metadata.name[:3]: each.spec.node_name for each in mesh.pods()} == {"web": "n2", "api": "here"}
