@@ -3,6 +3,7 @@
 from typing import Final
 
 from hauberk.citadel.state_authorities import AUTHORITIES
+from hauberk.citadel.state_federation import FEDERATION
 from hauberk.citadel.state_issued import ISSUED
 from hauberk.citadel.state_join_tokens import JOIN_TOKENS
 from hauberk.citadel.state_nodes import NODES
@@ -11,6 +12,7 @@ from hauberk.citadel.state_revocations import REVOCATIONS
 
 TABLES: Final = (
     AUTHORITIES,
+    FEDERATION,
     ISSUED,
     JOIN_TOKENS,
     NODES,

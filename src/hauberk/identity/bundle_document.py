@@ -44,12 +44,13 @@ class ParsedBundle:
 
 
 def encode_bundle(bundle: ForeignBundle) -> bytes:
-    """The document of `bundle`; equal bundles have equal bytes."""
+    """The document of `bundle`; equal bundles have equal bytes. A sequence of 0 is none: its publisher does not count."""
     keys: list[dict[str, Any]] = [_x509_entry(each) for each in bundle.x509_authorities]
     for jwt_key in bundle.jwt_keys:
         # Whatever else a key says of itself, `use` and `kid` are what a reader looks for.
         keys.append({**json.loads(jwt_key.jwk), "use": JWT_USE, "kid": jwt_key.key_id})
-    document = {SEQUENCE: bundle.sequence, HINT: bundle.refresh_hint // timedelta(seconds=1), "keys": keys}
+    counted = {SEQUENCE: bundle.sequence} if bundle.sequence else {}
+    document = {**counted, HINT: bundle.refresh_hint // timedelta(seconds=1), "keys": keys}
     return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
 
 
