@@ -30,6 +30,8 @@ class KeyUnreadable(RuntimeError):
 
     def __init__(self, what: Path | str, reason: str, remedy: str) -> None:
         super().__init__(f"the certificate authority cannot use {what}: {reason}; {remedy}")
+        self.reason = reason
+        self.remedy = remedy
 
 
 class KeyAbsent(KeyUnreadable):

@@ -7,6 +7,7 @@ withdraw what was given to us.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -61,44 +62,47 @@ class PluggedCa:
         """The one whose key it is."""
         return self.chain[0]
 
-    @property
-    def not_after(self) -> datetime:
-        """When the first of the certificates ends: nothing that is signed lives longer."""
-        return min(each.not_valid_after_utc for each in (*self.chain, self.root))
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What somebody has given: the first certificate of the first file is that of the key, the others may follow in any order.
 
-def read_plugged_ca(
-    *,
-    certificates: Named,
-    key: Named,
-    roots: Named | None,
-    passphrase: bytes | None,
-    trust_domain: str,
-    now: datetime,
-    leaf_lifetime: timedelta,
-) -> PluggedCa:
-    """The authority in these files, sound in every respect that is checked here; raises CaRefused.
-
-    `certificates` begins with that of the key; the others may follow in any order. Without `roots` the root is among them.
+    Without `roots` the root is among the certificates.
     """
-    given, anchors = _parse(certificates), _parse(roots) if roots else ()
-    private = _parse_key(key, passphrase)
-    own = given[0]
+
+    certificates: tuple[Named, ...]
+    key: Named
+    roots: Named | None = None
+    passphrase: bytes | None = field(default=None, repr=False)
+
+
+def read_plugged_ca(given: Given, *, trust_domain: str, now: datetime, leaf_lifetime: timedelta) -> PluggedCa:
+    """The authority in what was given, sound in every respect that is checked here; raises CaRefused."""
+    parsed = {each.name: _parse(each) for each in (*given.certificates, *([given.roots] if given.roots else []))}
+    places = {certificate: name for name, found in reversed(parsed.items()) for certificate in found}
+    anchors = frozenset(parsed[given.roots.name]) if given.roots else frozenset[x509.Certificate]()
+    first, own = given.certificates[0].name, parsed[given.certificates[0].name][0]
+    private = _parse_key(given.key, given.passphrase)
     if own.public_key() != private.public_key():
-        raise CaRefused([_wrong_key(given, private, certificates.name, key.name)])
+        raise CaRefused([_wrong_key(parsed[first], private, first, given.key.name)])
     if is_self_signed(own):
-        raise CaRefused([_is_root(certificates.name)])
-    chain, root = _climb(own, (*given, *anchors), frozenset(anchors), certificates.name)
+        raise CaRefused([_is_root(first)])
+    chain, root = _climb(own, tuple(places), anchors, given.certificates[-1].name)
     faults = [
-        Fault(where=f"{certificates.name}, {describe(each)}", reason=fault.reason, remedy=fault.remedy)
+        Fault(where=f"{places[each]}, {describe(each)}", reason=breach.reason, remedy=breach.remedy)
         for position, each in enumerate((*chain, root))
-        for fault in check_authority(
+        for breach in check_authority(
             each, position=position, is_root=each is root, trust_domain=trust_domain, now=now, leaf_lifetime=leaf_lifetime
         )
     ]
+    faults += [
+        Fault(where=f"{places[above]}, {describe(above)}", reason=_ends_early(above, below), remedy="have it renewed first")
+        for below, above in pairwise((*chain, root))
+        if above.not_valid_after_utc < below.not_valid_after_utc
+    ]
     if faults:
         raise CaRefused(faults)
-    unused = [each for each in dict.fromkeys((*given, *anchors)) if each not in (*chain, root)]
+    unused = [each for each in places if each not in (*chain, root)]
     return PluggedCa(key=private, chain=chain, root=root, notes=tuple(f"not used: {describe(each)}" for each in unused))
 
 
@@ -131,6 +135,11 @@ def _climb(
 def _preferred(pool: Iterable[x509.Certificate], anchors: frozenset[x509.Certificate]) -> list[x509.Certificate]:
     # A root that was also cross-signed exists twice: the one that ends the chain is the better one.
     return sorted(pool, key=lambda each: (each not in anchors, not is_self_signed(each)))
+
+
+def _ends_early(above: x509.Certificate, below: x509.Certificate) -> str:
+    # Leaves are cut to the life of the one that signs them, and must not outlive any above it.
+    return f"it ends at {above.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, before what it has signed: {describe(below)}"
 
 
 def _incomplete(last: x509.Certificate, pool: Sequence[x509.Certificate], where: str) -> Fault:

@@ -53,7 +53,7 @@ def company_ca(
     key: Key | None = None,
     now: datetime = NOW,
     begins: timedelta = -timedelta(hours=1),
-    lives: timedelta = timedelta(days=365),
+    lives: timedelta | None = None,
     ca: bool | None = True,
     path_length: int | None = None,
     usages: tuple[str, ...] | None = ALL_USAGES,
@@ -70,7 +70,7 @@ def company_ca(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now + begins)
-        .not_valid_after(now + lives)
+        .not_valid_after(_end(issuer, now, lives))
     )
     if ca is not None:
         builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=path_length if ca else None), critical=True)
@@ -82,3 +82,9 @@ def company_ca(
         builder = builder.add_extension(extension, critical=critical)
     certificate = builder.sign(issuer.key if issuer else key, hashes.SHA256())
     return CompanyCa(certificate=certificate, key=key, above=(issuer, *issuer.above) if issuer else ())
+
+
+def _end(issuer: CompanyCa | None, now: datetime, lives: timedelta | None) -> datetime:
+    if lives is not None:
+        return now + lives
+    return issuer.certificate.not_valid_after_utc if issuer else now + timedelta(days=3650)

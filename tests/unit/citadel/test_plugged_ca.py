@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from tests.unit.citadel.company import NOW, CompanyCa, company_ca
 
-from hauberk.citadel.plugged_ca import CaRefused, Named, PluggedCa, read_plugged_ca
+from hauberk.citadel.plugged_ca import CaRefused, Given, Named, PluggedCa, read_plugged_ca
 from hauberk.citadel.plugged_rules import LEAF_SUBJECT, check_authority
 from hauberk.identity.spiffe_id import SpiffeId
 from hauberk.identity.template import build_leaf
@@ -33,15 +33,13 @@ def read(
     passphrase: bytes | None = None,
 ) -> PluggedCa:
     roots = ca.root_pem if roots == b"default" else roots
-    return read_plugged_ca(
-        certificates=Named(name="ca-cert.pem", content=ca.chain_pem if certificates is None else certificates),
+    given = Given(
+        certificates=(Named(name="ca-cert.pem", content=ca.chain_pem if certificates is None else certificates),),
         key=Named(name="ca-key.pem", content=ca.key_pem() if key is None else key),
         roots=None if roots is None else Named(name="root-cert.pem", content=roots),
         passphrase=passphrase,
-        trust_domain="cluster.local",
-        now=NOW,
-        leaf_lifetime=LIFE,
     )
+    return read_plugged_ca(given, trust_domain="cluster.local", now=NOW, leaf_lifetime=LIFE)
 
 
 def refusal(ca: CompanyCa, **given: Any) -> str:
@@ -54,7 +52,6 @@ def test_the_chain_goes_up_to_the_root_and_the_root_stays_outside() -> None:
     found = read(OURS)
     assert found.chain == (OURS.certificate, POLICY.certificate)
     assert found.root == ROOT.certificate
-    assert found.not_after == OURS.certificate.not_valid_after_utc
     assert found.notes == ()
 
 
@@ -186,7 +183,7 @@ def test_a_path_length_that_ends_above_us_is_found_where_it_stands() -> None:
 
 def test_an_unsound_certificate_above_us_is_found_too() -> None:
     policy = company_ca("Policy", ROOT, begins=-timedelta(days=9), lives=-timedelta(days=1))
-    assert "`CN=Policy,O=Example Ltd`: it has expired" in refusal(company_ca("Mesh", policy))
+    assert "`CN=Policy,O=Example Ltd`: it has expired" in refusal(company_ca("Mesh", policy, lives=timedelta(days=30)))
 
 
 def test_a_signature_that_can_be_forged_is_refused() -> None:
@@ -196,6 +193,24 @@ def test_a_signature_that_can_be_forged_is_refused() -> None:
     weak = x509.load_der_x509_certificate(der.replace(bytes.fromhex("2a864886f70d01010b"), bytes.fromhex("2a864886f70d010105")))
     found = check_authority(weak, position=0, is_root=False, trust_domain="cluster.local", now=NOW, leaf_lifetime=LIFE)
     assert [breach.reason for breach in found] == ["it is signed with sha1, which can be forged"]
+
+
+def test_what_would_outlive_the_one_that_signed_it_is_refused() -> None:
+    policy = company_ca("Policy", ROOT, lives=timedelta(days=100))
+    told = refusal(company_ca("Mesh", policy, lives=timedelta(days=200)))
+    assert told.startswith("ca-cert.pem, certificate `CN=Policy,O=Example Ltd`: it ends at 2026-06-09 12:00 UTC, before what it has signed")
+
+
+def test_a_certificate_is_named_with_the_file_it_stands_in() -> None:
+    policy = company_ca("Policy", ROOT, path_length=0)
+    ours = company_ca("Mesh", policy)
+    given = Given(
+        certificates=(Named(name="ca-cert.pem", content=ours.pem), Named(name="cert-chain.pem", content=ours.pem + policy.pem)),
+        key=Named(name="ca-key.pem", content=ours.key_pem()),
+        roots=Named(name="root-cert.pem", content=ROOT.pem),
+    )
+    with pytest.raises(CaRefused, match=r"cert-chain\.pem, certificate `CN=Policy,O=Example Ltd`: it allows 0"):
+        read_plugged_ca(given, trust_domain="cluster.local", now=NOW, leaf_lifetime=LIFE)
 
 
 def test_several_reasons_are_told_at_once() -> None:
