@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 
-from hauberk.identity.crl import RevokedCertificate, build_crl
 from hauberk.envoy.message import encode, with_newer
+from hauberk.identity.crl import RevokedCertificate, build_crl
 from hauberk.identity.trust import Revoked
 from hauberk.translate.encode import encode_resource
 from hauberk.translate.revocation import encode_revoked

@@ -10,37 +10,51 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.extensions.transport_sockets.tls.v3.tls_spiffe_validator_config_pb2 import SPIFFECertValidatorConfig
 
 from hauberk.agent.rotation import Identity
-from hauberk.envoy.message import any_
+from hauberk.envoy.message import any_, encode, with_newer
 from hauberk.identity.trust import Trust
 from hauberk.identity.trust_bundle import to_pem
+from hauberk.translate.tls import CERTIFICATE, CERTIFICATE_NEWEST, CERTIFICATE_UPSTREAM, ROOTS, ROOTS_UPSTREAM
+from hauberk.translate.tls_profile import NEWEST
 from hauberk.xds.layers import Layer
 from hauberk.xds.resource import Resource
 
 # Istio's names: configuration written for it refers to them.
-IDENTITY = "default"
-TRUST = "ROOTCA"
+IDENTITY = CERTIFICATE
+TRUST = ROOTS
 SLOT = "identity"
+_TLS_PARAMETERS = 9  # field number of TlsCertificate.tls_params
 
 
 def build_identity_layer(identity: Identity, previous: Layer | None = None) -> Layer:
-    """Both secrets of `identity`. An unchanged trust bundle stays the same resource and so is not sent again."""
+    """All secrets of `identity`, of which a proxy asks for some. What is unchanged stays the same resource and so is not sent again."""
     trust = Trust(sequence=0, trust_domain=identity.bundle.trust_domain, x509_authorities=identity.bundle.authorities)
-    return Layer.of(SLOT, (encode_identity(identity), encode_trust(trust)), previous)
+    return Layer.of(SLOT, (*encode_identity(identity), encode_trust(trust), encode_own_trust(trust)), previous)
 
 
-def encode_identity(identity: Identity) -> Resource:
-    """The secret a proxy shows its peers; it holds the private key, so it is never written anywhere."""
+def encode_identity(identity: Identity) -> tuple[Resource, ...]:
+    """The secrets a proxy shows its peers; they hold the private key, so they are never written anywhere."""
     chain = "".join(to_pem(certificate) for certificate in identity.svid.chain)
     certificate = TlsCertificate(
         certificate_chain=DataSource(inline_bytes=chain.encode()),
         private_key=DataSource(inline_bytes=identity.key_pem),
     )
-    return Resource.of(Secret(name=IDENTITY, tls_certificate=certificate), IDENTITY)
+    newest = with_newer(TlsCertificate.FromString(encode(certificate)), _TLS_PARAMETERS, encode(NEWEST))
+    kinds = ((CERTIFICATE, certificate), (CERTIFICATE_NEWEST, newest), (CERTIFICATE_UPSTREAM, certificate))
+    return tuple(Resource.of(Secret(name=name, tls_certificate=each), name) for name, each in kinds)
 
 
 def encode_trust(trust: Trust) -> Resource:
     """The secret a proxy checks its peers with: nothing of `trust` that no proxy looks at changes its bytes."""
     return Resource.of(Secret(name=TRUST, validation_context=_validation(trust)), TRUST)
+
+
+def encode_own_trust(trust: Trust) -> Resource:
+    """The secret it checks the services of this mesh with, which no foreign authority may certify.
+
+    A certificate with two names, the first of them foreign, is looked up under that first one, and then believed for either.
+    """
+    own = CertificateValidationContext(trusted_ca=_authorities(trust.x509_authorities))
+    return Resource.of(Secret(name=ROOTS_UPSTREAM, validation_context=own), ROOTS_UPSTREAM)
 
 
 def _validation(trust: Trust) -> CertificateValidationContext:

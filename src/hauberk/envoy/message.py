@@ -26,6 +26,11 @@ def any_(message: Message) -> any_pb2.Any:
     return any_pb2.Any(type_url=TYPE_PREFIX + message.DESCRIPTOR.full_name, value=encode(message))
 
 
+def newer_any(full_name: str, encoded: bytes) -> any_pb2.Any:
+    """A message that Envoy knows and the installed descriptors do not yet, packed; `encoded` is put together by `field`."""
+    return any_pb2.Any(type_url=TYPE_PREFIX + full_name, value=encoded)
+
+
 def field(number: int, value: bytes) -> bytes:
     """The bytes of one length-delimited field: a string, bytes or a message that is already encoded.
 

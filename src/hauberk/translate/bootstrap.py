@@ -16,7 +16,7 @@ from envoy.extensions.resource_monitors.downstream_connections.v3 import downstr
 from envoy.type.matcher.v3 import string_pb2
 from google.protobuf import json_format
 
-from hauberk.envoy.message import ads, any_, duration, pipe
+from hauberk.envoy.message import ads, any_, boolean, duration, pipe
 from hauberk.translate import connection
 
 XDS_CLUSTER: Final = "xds"
@@ -57,7 +57,10 @@ def build_bootstrap(inputs: BootstrapInputs) -> bytes:
         static_resources=bootstrap_pb2.Bootstrap.StaticResources(clusters=[_xds_cluster(str(inputs.xds_socket))]),
         dynamic_resources=_dynamic(),
         # Told apart by interception: what Envoy itself sends does not come back to it.
-        cluster_manager=bootstrap_pb2.ClusterManager(upstream_bind_config=connection.marked(connection.OUTBOUND_MARK)),
+        # Of the services of a mesh a program calls few: what a worker needs for one is made at the first call.
+        cluster_manager=bootstrap_pb2.ClusterManager(
+            upstream_bind_config=connection.marked(connection.OUTBOUND_MARK), enable_deferred_cluster_creation=True
+        ),
         stats_config=_statistics(),
         # Nothing is sent anywhere, so there is nothing to gather every five seconds.
         stats_flush_interval=duration(60),
@@ -81,6 +84,8 @@ def envoy_command(binary: Path | str, bootstrap: bytes, *, concurrency: int = 1,
         *("--concurrency", str(concurrency)),
         *("--log-level", log_level),
         "--disable-hot-restart",
+        # What it does not know it would name in its log and leave out; looking for it by reflection costs more than the log is worth.
+        "--ignore-unknown-dynamic-fields",
         *("--file-flush-interval-msec", str(_FLUSH)),
         *("--drain-time-s", str(_DRAIN)),
         # Not at once: a caller whose connection ends before it has heard of a new mode would come back in the old one and be refused.
@@ -122,9 +127,8 @@ def _dynamic() -> bootstrap_pb2.Bootstrap.DynamicResources:
 
 def _statistics() -> stats_pb2.StatsConfig:
     kept = string_pb2.ListStringMatcher(patterns=[string_pb2.StringMatcher(prefix=prefix) for prefix in _KEPT_STATISTICS])
-    return stats_pb2.StatsConfig(
-        stats_matcher=stats_pb2.StatsMatcher(inclusion_list=kept),
-    )
+    # The default tags are forty patterns to take names of statistics apart, a tenth of a megabyte of them; nobody reads these in parts.
+    return stats_pb2.StatsConfig(stats_matcher=stats_pb2.StatsMatcher(inclusion_list=kept), use_all_default_tags=boolean(False))
 
 
 def _runtime() -> bootstrap_pb2.LayeredRuntime:

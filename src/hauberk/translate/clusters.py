@@ -22,7 +22,7 @@ from hauberk.mesh.protocol import Protocol
 from hauberk.mesh.service import MeshPort, MeshService
 from hauberk.translate import connection
 from hauberk.translate.limits import Limits
-from hauberk.translate.tls import ALPN_HTTP, ALPN_TCP, upstream_tls
+from hauberk.translate.tls import ALPN_HTTP, ALPN_TCP, held_certificate, upstream_tls
 
 Cluster = cluster_pb2.Cluster
 
@@ -33,7 +33,6 @@ MUTUAL: Final = "mtls"
 # Programs close idle connections when they like, and a request that is under way at that moment is lost. Ours are closed before
 # most programs' are (2 seconds is the shortest common keep-alive); a new connection inside the pod costs next to nothing.
 _IDLE_TO_PROGRAM: Final = timedelta(seconds=1)
-_OWN_METADATA: Final = "hauberk"
 _RAW: Final = base_pb2.TransportSocket(name="raw", typed_config=any_(raw_buffer_pb2.RawBuffer()))
 
 
@@ -42,28 +41,31 @@ def outbound_cluster(service: MeshService, port: MeshPort, peers: ServicePeers, 
     name = outbound_name(port.port, service.host)
     cluster = _cluster(str(name), limits)
     connection.set_http(cluster, _outbound_http(port.protocol, peers, limits))
-    tls = upstream_tls(identities, name.sni, _alpn(port.protocol, peers))
+    tls = upstream_tls(identities, name.sni, _alpn(port.protocol, peers), limits.tls)
     if service.headless:
         cluster.type = Cluster.DiscoveryType.ORIGINAL_DST
         cluster.lb_policy = Cluster.LbPolicy.CLUSTER_PROVIDED
         if peers.mtls:
             cluster.transport_socket.CopyFrom(tls)
         return cluster
-    # Another mode makes another cluster: connections made in the old mode are brought to an end, and none carries a new request. A
-    # caller that went on in plain would be nobody to a policy.
-    cluster.metadata.filter_metadata[_OWN_METADATA].CopyFrom(struct(**{TLS_MODE: MUTUAL if peers.mtls else "mixed"}))
     cluster.type = Cluster.DiscoveryType.EDS
     cluster.eds_cluster_config.eds_config.CopyFrom(ads())
     cluster.lb_policy = Cluster.LbPolicy.LEAST_REQUEST
     # When all endpoints are unhealthy there is nobody to ask: without this Envoy asks anybody.
     cluster.common_lb_config.healthy_panic_threshold.value = 0
-    cluster.transport_socket_matches.extend(
-        (
-            Cluster.TransportSocketMatch(name=f"{TLS_MODE}-{MUTUAL}", match=struct(**{TLS_MODE: MUTUAL}), transport_socket=tls),
-            Cluster.TransportSocketMatch(name=f"{TLS_MODE}-disabled", transport_socket=_RAW),
-        )
-    )
+    # Another mode makes another cluster: connections made in the old mode are brought to an end, and none carries a new request. A
+    # caller that went on in plain would be nobody to a policy.
+    if peers.mtls:
+        # One socket for all, whatever is said of an endpoint: nothing could be sent to it in plain.
+        cluster.transport_socket.CopyFrom(tls)
+    else:
+        cluster.transport_socket_matches.extend(_by_endpoint(tls))
     return cluster
+
+
+def _by_endpoint(tls: base_pb2.TransportSocket) -> Iterable[Cluster.TransportSocketMatch]:
+    yield Cluster.TransportSocketMatch(name=f"{TLS_MODE}-{MUTUAL}", match=struct(**{TLS_MODE: MUTUAL}), transport_socket=tls)
+    yield Cluster.TransportSocketMatch(name=f"{TLS_MODE}-disabled", transport_socket=_RAW)
 
 
 def passthrough_cluster(limits: Limits) -> Cluster:
@@ -79,8 +81,8 @@ def inbound_passthrough_cluster(limits: Limits) -> Cluster:
 
 
 def black_hole_cluster() -> Cluster:
-    """Nowhere."""
-    return Cluster(name=BLACK_HOLE, type=Cluster.DiscoveryType.STATIC, connect_timeout=duration(1))
+    """Nowhere. Because nobody ever connects to it, it is the one that keeps the certificate for calls."""
+    return Cluster(name=BLACK_HOLE, type=Cluster.DiscoveryType.STATIC, connect_timeout=duration(1), transport_socket=held_certificate())
 
 
 def authorized_cluster() -> Cluster:

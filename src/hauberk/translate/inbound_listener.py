@@ -150,7 +150,7 @@ class _Chains:
         name, cluster = self._name("http-mtls"), self._guarded.cluster
         chain = self._chain(name, match, mutual=True)
         chain.filters.append(inbound_http(name, cluster, self._limits, mutual=True))
-        chain.transport_socket.CopyFrom(downstream_tls(self._limits.trust_domains.accepted, ("h2", "http/1.1")))
+        chain.transport_socket.CopyFrom(downstream_tls(self._limits.trust_domains.accepted, ("h2", "http/1.1"), self._limits.tls))
         return chain
 
     def _plain_http(self, match: FilterChainMatch) -> FilterChain:
@@ -162,7 +162,7 @@ class _Chains:
     def _mutual_tcp(self, kind: str, match: FilterChainMatch) -> FilterChain:
         chain = self._chain(self._name(f"tcp-{kind}"), match, mutual=True)
         chain.filters.extend(inbound_tcp(self._guarded.cluster, self._decision(PEER), self._limits, mutual=True))
-        chain.transport_socket.CopyFrom(downstream_tls(self._limits.trust_domains.accepted, ()))
+        chain.transport_socket.CopyFrom(downstream_tls(self._limits.trust_domains.accepted, (), self._limits.tls))
         return chain
 
     def _plain_tcp(self, kind: str, match: FilterChainMatch) -> FilterChain:

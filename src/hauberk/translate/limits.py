@@ -9,6 +9,7 @@ from typing import Final
 from hauberk.api.mesh_config import MeshConfig, Normalization
 from hauberk.mesh.settings import MeshSettings
 from hauberk.policy.trust_domains import TrustDomains
+from hauberk.translate.tls_profile import TlsProfile, build_profile
 
 # How long an undeclared port is looked at before it is taken for TCP: the wait of a program whose server speaks first.
 _DETECTION: Final = timedelta(milliseconds=300)
@@ -27,6 +28,7 @@ class Limits:
     detection: timedelta
     normalization: Normalization
     registry_only: bool
+    tls: TlsProfile
 
 
 def build_limits(config: MeshConfig, settings: MeshSettings) -> Limits:
@@ -39,4 +41,5 @@ def build_limits(config: MeshConfig, settings: MeshSettings) -> Limits:
         detection=_DETECTION if detection is None else detection,
         normalization=config.path_normalization.normalization,
         registry_only=config.outbound_traffic_policy.mode == "REGISTRY_ONLY",
+        tls=build_profile(config),
     )

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from envoy.config.core.v3 import extension_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
+from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from envoy.extensions.router.cluster_specifiers.matcher.v3 import matcher_pb2 as specifier_pb2
 from envoy.type.matcher.v3 import filter_state_pb2, string_pb2
+from xds.core.v3 import extension_pb2 as matching_pb2
+from xds.type.matcher.v3 import matcher_pb2
 
 from hauberk.envoy.message import any_, boolean, duration, uint32
-from hauberk.envoy.name import BLACK_HOLE, PASSTHROUGH, outbound
+from hauberk.envoy.name import PASSTHROUGH, outbound
 from hauberk.mesh.service import MeshPort, MeshService
 from hauberk.translate.http import RBAC_ALLOW, RBAC_DENY
 from hauberk.translate.rbac import HttpRules
@@ -20,6 +25,7 @@ Route = route_components_pb2.Route
 RouteAction = route_components_pb2.RouteAction
 VirtualHost = route_components_pb2.VirtualHost
 RetryPolicy = route_components_pb2.RetryPolicy
+Matcher = matcher_pb2.Matcher
 
 # Only what cannot have reached the program, or what it refused unseen, is tried again.
 _RETRY_OUTBOUND: Final = "connect-failure,refused-stream,unavailable,cancelled,reset-before-request"
@@ -67,13 +73,31 @@ def unknown_hosts(by_address: Mapping[str, str], *, registry_only: bool) -> Virt
 
     All others go outside, or nowhere.
     """
-    name, outside = ("block_all", BLACK_HOLE) if registry_only else ("allow_any", PASSTHROUGH)
-    # Not by a matcher on the connection's address: a cluster specifier with that input ends Envoy 1.40 by a null pointer.
-    routes = [_route(RouteAction(cluster=cluster), _connected_to(address)) for address, cluster in by_address.items()]
-    last = _route(RouteAction(cluster=outside))
     if registry_only:
-        last = Route(name="default", match=_everything(), direct_response=route_components_pb2.DirectResponseAction(status=502))
-    return VirtualHost(name=name, domains=["*"], routes=[*routes, last], retry_policy=_outbound_retry())
+        # A route for each address: what is answered here instead of being sent on cannot be said by a table of clusters.
+        routes = [_route(RouteAction(cluster=cluster), _connected_to(address)) for address, cluster in by_address.items()]
+        nowhere = Route(name="default", match=_everything(), direct_response=route_components_pb2.DirectResponseAction(status=502))
+        return VirtualHost(name="block_all", domains=["*"], routes=[*routes, nowhere], retry_policy=_outbound_retry())
+    # An empty table would be refused.
+    action = RouteAction(inline_cluster_specifier_plugin=_by_address(by_address)) if by_address else RouteAction(cluster=PASSTHROUGH)
+    return VirtualHost(name="allow_any", domains=["*"], routes=[_route(action)], retry_policy=_outbound_retry())
+
+
+def _by_address(clusters: Mapping[str, str]) -> route_components_pb2.ClusterSpecifierPlugin:
+    """One look-up for all services, a fifth of the memory of a route for each; PASSTHROUGH for what is in none."""
+    # Not by the connection's own address: a cluster specifier with that input ends Envoy 1.40 by a null pointer.
+    key = matching_pb2.TypedExtensionConfig(
+        name="destination", typed_config=any_(network_inputs_pb2.FilterStateInput(key=DESTINATION_STATE))
+    )
+    table = Matcher.MatcherTree.MatchMap(map={address: _chosen(cluster) for address, cluster in clusters.items()})
+    matcher = Matcher(matcher_tree=Matcher.MatcherTree(input=key, exact_match_map=table), on_no_match=_chosen(PASSTHROUGH))
+    specifier = any_(specifier_pb2.MatcherClusterSpecifier(cluster_matcher=matcher))
+    return route_components_pb2.ClusterSpecifierPlugin(extension=extension_pb2.TypedExtensionConfig(name="address", typed_config=specifier))
+
+
+def _chosen(cluster: str) -> Matcher.OnMatch:
+    action = any_(specifier_pb2.ClusterAction(cluster=cluster))
+    return Matcher.OnMatch(action=matching_pb2.TypedExtensionConfig(name="cluster", typed_config=action))
 
 
 def inbound_routes(name: str, cluster: str, rules: HttpRules, *, grpc: bool) -> route_pb2.RouteConfiguration:

@@ -22,6 +22,10 @@ _VERSIONS: Final[dict[Version, common_pb2.TlsParameters.TlsProtocol.ValueType]] 
 }
 
 
+# For one certificate instead of a whole context.
+NEWEST: Final = Parameters(tls_minimum_protocol_version=_VERSIONS["1.3"], tls_maximum_protocol_version=_VERSIONS["1.3"])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsProfile:
     """`suites` are those of TLS 1.2; `approved`: nothing but algorithms that FIPS 140 approves, of TLS 1.3 as well."""
@@ -54,7 +58,7 @@ def tls_parameters(profile: TlsProfile) -> common_pb2.TlsParameters:
         cipher_suites=profile.suites if profile.minimum == "1.2" else (),
     )
     if profile.approved:
-        # The one way to leave ChaCha20 out of TLS 1.3. It also sets the versions, to 1.2 and newer: see `certificate_name`.
+        # The one way to leave ChaCha20 out of TLS 1.3. It also sets the versions, to 1.2 and newer: see `tls.certificate_name`.
         parameters.compliance_policies.append(Parameters.CompliancePolicy.FIPS_202205)
     return parameters
 

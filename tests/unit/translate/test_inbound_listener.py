@@ -11,6 +11,7 @@ from hauberk.policy.trust_domains import TrustDomains
 from hauberk.translate.inbound_listener import virtual_inbound
 from hauberk.translate.limits import Limits
 from hauberk.translate.listener import Listener
+from hauberk.translate.tls_profile import TlsProfile
 
 LIMITS = Limits(
     trust_domains=TrustDomains(),
@@ -19,6 +20,7 @@ LIMITS = Limits(
     detection=timedelta(milliseconds=300),
     normalization="DEFAULT",
     registry_only=False,
+    tls=TlsProfile(),
 )
 
 

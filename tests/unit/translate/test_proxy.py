@@ -7,9 +7,11 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
+from envoy.extensions.router.cluster_specifiers.matcher.v3.matcher_pb2 import ClusterAction, MatcherClusterSpecifier
 from envoy.service.discovery.v3.discovery_pb2 import Resource as Encoded
 from google.protobuf.message import Message
 from tests.unit.mesh.mesh_objects import deployment, key, mtls, pod, policy, service
+from xds.type.matcher.v3.matcher_pb2 import Matcher
 
 from hauberk.api.metadata import ApiObject
 from hauberk.mesh.snapshot import MeshSnapshot, build_snapshot
@@ -121,6 +123,10 @@ def test_the_resources_have_the_names_that_dashboards_parse() -> None:
     assert "RouteConfiguration any.shop.svc.cluster.local:7000" in found
 
 
+def chosen(match: Matcher.OnMatch) -> str:
+    return ClusterAction.FromString(match.action.typed_config.value).cluster
+
+
 def test_a_request_is_routed_by_every_name_of_its_service_and_by_its_address() -> None:
     snapshot = build_snapshot(world(), None)
     own = read(everything(snapshot))["RouteConfiguration 80"]
@@ -131,9 +137,10 @@ def test_a_request_is_routed_by_every_name_of_its_service_and_by_its_address() -
     (web,) = (host for host in elsewhere.virtual_hosts if host.name == "web.shop.svc.cluster.local:80")
     assert "web" not in web.domains
     (rest,) = (host for host in own.virtual_hosts if host.name == "allow_any")
-    by_address, unknown = rest.routes
-    assert by_address.match.filter_state[0].string_match.exact == "10.96.0.1"
-    assert (by_address.route.cluster, unknown.route.cluster) == (WEB, "PassthroughCluster")
+    (route,) = rest.routes
+    table = MatcherClusterSpecifier.FromString(route.route.inline_cluster_specifier_plugin.extension.typed_config.value).cluster_matcher
+    assert {address: chosen(each) for address, each in table.matcher_tree.exact_match_map.map.items()} == {"10.96.0.1": WEB}
+    assert chosen(table.on_no_match) == "PassthroughCluster"
 
 
 def test_every_load_assignment_has_its_cluster_and_the_other_way_round() -> None:
@@ -144,9 +151,9 @@ def test_every_load_assignment_has_its_cluster_and_the_other_way_round() -> None
 
 def test_a_server_is_believed_if_it_has_an_identity_of_the_services_pods() -> None:
     cluster = read(everything(build_snapshot(world(), None)))["Cluster outbound|5432||db.shop.svc.cluster.local"]
-    assert b"spiffe://cluster.local/ns/shop/sa/db" in cluster.transport_socket_matches[0].transport_socket.typed_config.value
+    assert b"spiffe://cluster.local/ns/shop/sa/db" in cluster.transport_socket.typed_config.value
     nobody = read(everything(build_snapshot([service("web")], None)))[f"Cluster {WEB}"]
-    assert b"spiffe://cluster.local/ns/shop/" in nobody.transport_socket_matches[0].transport_socket.typed_config.value
+    assert b"spiffe://cluster.local/ns/shop/" in nobody.transport_socket.typed_config.value
 
 
 def test_a_headless_service_goes_to_the_address_that_was_asked_for_in_tls_only_if_all_its_pods_take_it() -> None:
