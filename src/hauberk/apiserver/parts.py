@@ -63,3 +63,19 @@ class Authority(Protocol):
 
     def trust_bundles(self) -> AsyncIterator[Mapping[str, Any]]:
         """The same, and again whenever it has changed."""
+
+
+class Revoker(Protocol):
+    """Revokes. What it is given is one of `pod` (namespace/name), `serial` and `identity`; the others are empty.
+
+    ValueError: it is none; LookupError: there is no such pod, or it is not revoked.
+    """
+
+    async def revoke(self, *, pod: str, serial: str, identity: str, reason: str, by: str) -> Mapping[str, Any]:
+        """It is revoked; the revocation, the certificates that it concerns, and the sequence of the Trust that says so."""
+
+    async def undo(self, *, pod: str, serial: str, identity: str, by: str) -> Mapping[str, Any]:
+        """It is not revoked any more; what was."""
+
+    def revocations(self) -> Mapping[str, Any]:
+        """All that is revoked."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 BACKLOG: Final = 256
+PEER: Final = "uid"  # the host of the client's address in a request: its port is the user at the other end
 PATIENCE_SECONDS: Final = 1.0  # for a user who is turned away to read the answer and hang up
 _UCRED: Final = struct.Struct("iII")  # pid, uid, gid as struct ucred of unix(7)
 
@@ -21,6 +22,15 @@ def peer_uid(connection: socket.socket) -> int:
     """The user at the other end of a Unix socket, as it was when the connection was made."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     return int(_UCRED.unpack(credentials)[1])
+
+
+def machine_uid(uid: int) -> int:
+    """The user as the machine counts, of one as this process's user namespace counts."""
+    for line in Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines():
+        inside, outside, length = map(int, line.split())
+        if inside <= uid < inside + length:
+            return outside + uid - inside
+    return uid
 
 
 def allowed_users() -> frozenset[int]:
@@ -55,8 +65,11 @@ def protocol_for(allowed: Collection[int], refusal: bytes) -> type[H11Protocol]:
     class PeerCheckedProtocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
             connection: Any = transport.get_extra_info("socket")
-            self._refused = peer_uid(connection) not in allowed
+            uid = peer_uid(connection)
+            self._refused = uid not in allowed
             super().connection_made(transport)
+            # There is no address that would say who calls, but the kernel knows.
+            self.client = (PEER, machine_uid(uid))
             if self._refused:
                 transport.write(answer)
                 # Not at once: whoever is cut off while he still sends never reads why.

@@ -1,0 +1,94 @@
+"""Revocations as the API asks for them: the store knows the pods by name, the authority knows everything else."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from hauberk.api.pod import Pod
+from hauberk.citadel.revocation import NotRevoked, Revocation, Revocations, Target
+from hauberk.citadel.state_issued import IssuedRow
+from hauberk.citadel.state_revocations import RevocationRow, What
+from hauberk.identity.spiffe_id import SpiffeId
+from hauberk.sources.store import Store
+
+_SERIAL: Final = re.compile(r"[0-9a-f]{32}")
+_OWN_PATHS: Final = "/hauberk/"  # of the mesh's own parts
+
+
+class StoreRevoker:
+    """`Revoker` of the API."""
+
+    def __init__(self, store: Store, revocations: Revocations) -> None:
+        self._store = store
+        self._revocations = revocations
+
+    async def revoke(self, *, pod: str, serial: str, identity: str, reason: str, by: str) -> Mapping[str, Any]:
+        """It is revoked; see `Revoker`."""
+        target = self._living_pod(pod) if _only(pod, serial, identity) == pod else _target(serial, identity)
+        return document_of(await self._revocations.revoke(target, by=by, reason=reason))
+
+    async def undo(self, *, pod: str, serial: str, identity: str, by: str) -> Mapping[str, Any]:
+        """It is not revoked any more. A pod that has ended meanwhile is meant by its name, and the one that has it now."""
+        if _only(pod, serial, identity) != pod:
+            return document_of(await self._revocations.undo(_target(serial, identity), by=by))
+        of_name = [row for row in self._revocations.all if row.what is What.POD and row.name == pod]
+        if not of_name:
+            raise NotRevoked(f"pod {pod} is not revoked")
+        undone = [await self._revocations.undo(Target(what=What.POD, value=row.value, name=pod), by=by) for row in of_name]
+        return document_of(undone[-1])
+
+    def revocations(self) -> Mapping[str, Any]:
+        """All that is revoked."""
+        return {"items": [_row(row) for row in self._revocations.all]}
+
+    def _living_pod(self, name: str) -> Target:
+        namespace, slash, bare = name.partition("/")
+        if not slash:
+            raise ValueError(f"{name!r} is no pod: it is named namespace/name")
+        found = self._store.find(Pod, namespace, bare)
+        if found is None:
+            raise LookupError(f"there is no pod {name}; what it held can be revoked by serial or by identity")
+        return Target(what=What.POD, value=found.metadata.uid, name=name)
+
+
+def document_of(revocation: Revocation) -> dict[str, Any]:
+    """A revocation and what it came to, as the API says it."""
+    certificates = [_certificate(each) for each in revocation.certificates]
+    return {"revocation": _row(revocation.row), "certificates": certificates, "trustSequence": revocation.sequence}
+
+
+def _only(*given: str) -> str:
+    """The one of them that is not empty."""
+    found = [each for each in given if each]
+    if len(found) != 1:
+        raise ValueError("one thing is revoked at a time: a pod, a serial or an identity")
+    return found[0]
+
+
+def _target(serial: str, identity: str) -> Target:
+    if serial:
+        if not _SERIAL.fullmatch(serial):
+            raise ValueError(f"{serial[:80]!r} is no serial: it has 32 hexadecimal digits in small letters")
+        return Target(what=What.SERIAL, value=serial, name=serial)
+    spiffe_id = SpiffeId.parse(identity)
+    if not spiffe_id.is_workload:
+        raise ValueError(f"{identity} is a whole trust domain, not an identity in it")
+    if spiffe_id.path.startswith(_OWN_PATHS):
+        raise ValueError(f"{identity} is a part of the mesh itself: a machine is shut out by banning it (`hauberk ca nodes ban`)")
+    return Target(what=What.IDENTITY, value=str(spiffe_id), name=str(spiffe_id))
+
+
+def _row(row: RevocationRow) -> dict[str, Any]:
+    document: dict[str, Any] = {"what": row.what.value, "value": row.value, "name": row.name}
+    document |= {"at": row.at.isoformat(timespec="seconds"), "by": row.by, "reason": row.reason}
+    return document if row.until is None else {**document, "until": row.until.isoformat(timespec="seconds")}
+
+
+def _certificate(row: IssuedRow) -> dict[str, Any]:
+    return {
+        "serial": row.serial,
+        "spiffeId": row.spiffe_id,
+        "holder": row.holder,
+        "node": row.node,
+        "notAfter": row.not_after.isoformat(timespec="seconds"),
+    }
