@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from envoy.config.core.v3.base_pb2 import DataSource
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import CertificateValidationContext, TlsCertificate
@@ -53,14 +54,23 @@ def encode_own_trust(trust: Trust) -> Resource:
 
     A certificate with two names, the first of them foreign, is looked up under that first one, and then believed for either.
     """
-    own = CertificateValidationContext(trusted_ca=_authorities(trust.x509_authorities))
-    return Resource.of(Secret(name=ROOTS_UPSTREAM, validation_context=own), ROOTS_UPSTREAM)
+    return Resource.of(Secret(name=ROOTS_UPSTREAM, validation_context=_own_validation(trust)), ROOTS_UPSTREAM)
+
+
+def _own_validation(trust: Trust) -> CertificateValidationContext:
+    context = CertificateValidationContext(trusted_ca=_authorities(trust.x509_authorities))
+    if trust.crls:
+        # Of the leaf's issuer alone: whoever does not believe an issuer any more takes its root out of the bundle.
+        context.only_verify_leaf_cert_crl = True
+        context.crl.inline_bytes = b"".join(x509.load_der_x509_crl(crl).public_bytes(Encoding.PEM) for crl in trust.crls)
+    return context
 
 
 def _validation(trust: Trust) -> CertificateValidationContext:
     if not trust.federated:
-        return CertificateValidationContext(trusted_ca=_authorities(trust.x509_authorities))
+        return _own_validation(trust)
     # Roots of two domains in one list would vouch for each other's names: Envoy's SPIFFE validator asks those of the peer's domain only.
+    # It looks at no revocation list; the filters of `translate.revocation` refuse then.
     # A domain without any authority is left out, and with it everybody who says to be of it is refused.
     bundles = ((trust.trust_domain, trust.x509_authorities), *((each.trust_domain, each.x509_authorities) for each in trust.others))
     domains = [SPIFFECertValidatorConfig.TrustDomain(name=name, trust_bundle=_authorities(found)) for name, found in bundles if found]

@@ -1,0 +1,129 @@
+"""Who was revoked is refused by real Envoys: on open connections, on new ones, by list and without; and nobody else notices."""
+
+from __future__ import annotations
+
+import http.client
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from cryptography import x509
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
+from envoy.service.discovery.v3.discovery_pb2 import Resource as EncodedResource
+from tests.e2e.envoy_rig import RigPod, rig
+from tests.e2e.envoy_rig_mesh import CLIENT, PORTS, VIP, Mesh, denied_by
+from tests.e2e.envoy_rig_programs import converse
+from tests.e2e.envoy_rig_server import roots
+
+from hauberk.identity.trust import Revoked
+from hauberk.telemetry.decode import split_policy
+from hauberk.translate.revocation import BY_CERTIFICATE, BY_IDENTITY, NOT_REVOKED, encode_revoked
+from hauberk.translate.tls import ROOTS, ROOTS_UPSTREAM
+from hauberk.xds.resource import EXTENSION, Resource
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the rig makes network namespaces itself")
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Iterator[Mesh]:
+    with rig() as made:
+        yield Mesh(made)
+
+
+@contextmanager
+def told(mesh: Mesh, revoked: Revoked, *listed: bytes) -> Iterator[None]:
+    """Every sidecar refuses `revoked`, and has a list of the certificates `listed` if there are any."""
+    before = {pod.name: pod.certificates for pod in mesh.rig.pods.values()}
+    for pod in mesh.rig.pods.values():
+        kept = [each for each in pod.certificates if each.type_url != EXTENSION and not each.name.startswith("ROOTCA")]
+        pod.certificates = (*kept, *trusted(mesh, *listed), *encode_revoked(revoked))
+    mesh.rig.push()
+    try:
+        yield
+    finally:
+        for pod in mesh.rig.pods.values():
+            pod.certificates = before[pod.name]
+        mesh.rig.push()
+
+
+def trusted(mesh: Mesh, *listed: bytes) -> tuple[Resource, ...]:
+    return tuple(roots(mesh.rig.authority, *listed, name=name) for name in (ROOTS, ROOTS_UPSTREAM))
+
+
+def certificate(pod: RigPod) -> bytes:
+    own = next(each for each in pod.certificates if each.name == "default")
+    secret = secret_pb2.Secret.FromString(EncodedResource.FromString(own.encoded).resource.value)
+    return secret.tls_certificate.certificate_chain.inline_bytes
+
+
+def serial(pod: RigPod) -> str:
+    return f"{x509.load_pem_x509_certificate(certificate(pod)).serial_number:032x}"
+
+
+@contextmanager
+def open_connection(pod: RigPod) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection(VIP, 80)
+    connection.sock = pod.connect(VIP, 80)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def status(connection: http.client.HTTPConnection, path: str = "/") -> int:
+    connection.request("GET", path, headers={"Host": "web"})
+    response = connection.getresponse()
+    response.read()
+    return response.status
+
+
+@pytest.mark.parametrize("by", ["identity", "certificate"])
+def test_the_next_request_of_an_open_connection_is_refused_and_only_there(mesh: Mesh, by: str) -> None:
+    revoked = Revoked(identities=frozenset({CLIENT})) if by == "identity" else Revoked(serials=frozenset({serial(mesh.client)}))
+    with open_connection(mesh.client) as client, open_connection(mesh.other) as other:
+        assert (status(client), status(other)) == (200, 200)
+        with told(mesh, revoked):
+            assert (status(client, f"/refused-{by}"), status(other, f"/served-{by}")) == (403, 200)
+            assert mesh.client.request(VIP, 80, host="web").status == 403
+        # Nothing of the connection was lost: it is the same as before.
+        assert (status(client), status(other)) == (200, 200)
+    assert denied_by(mesh.web.record(p=f"/refused-{by}")) == (BY_IDENTITY if by == "identity" else BY_CERTIFICATE)
+    # Who was not revoked is not recorded as if some policy of the user's had said so.
+    assert split_policy(str(mesh.web.record(p=f"/served-{by}").get("q") or NOT_REVOKED)) == ("", "")
+
+
+def test_a_thousand_revocations_refuse_each_of_them_and_nobody_else(mesh: Mesh) -> None:
+    serials = frozenset(f"{number:032x}" for number in range(1 << 127, (1 << 127) + 1000))
+    identities = frozenset(f"spiffe://cluster.local/ns/shop/sa/{number}" for number in range(1000))
+    with told(mesh, Revoked(serials=serials | {serial(mesh.client)}, identities=identities)):
+        assert mesh.client.request(VIP, 80, host="web").status == 403
+        assert mesh.other.request(VIP, 80, host="web").status == 200
+
+
+def test_without_a_list_a_new_connection_of_bytes_is_cut_off_at_its_first(mesh: Mesh) -> None:
+    with told(mesh, Revoked(identities=frozenset({CLIENT}))):
+        assert b"heard" not in converse(mesh.client.connect(VIP, 86))
+        assert b"heard" not in converse(mesh.client.connect(VIP, 84))
+        assert converse(mesh.other.connect(VIP, 86)) == b"heard hello"
+
+
+def test_a_list_refuses_new_handshakes_at_once_and_the_program_sees_none_of_it(mesh: Mesh) -> None:
+    with mesh.client.connect(VIP, 84) as kept:
+        assert kept.recv(100) == b"welcome\n"
+        with told(mesh, Revoked(), certificate(mesh.client)):
+            before = list(mesh.connections)
+            assert b"welcome" not in converse(mesh.client.connect(VIP, 84))
+            assert mesh.connections == before
+            assert converse(mesh.other.connect(VIP, 84)) == b"welcome\nheard hello"
+            failure = mesh.web.record(k="l", la=f"{mesh.web.addresses[0]}:{PORTS[84][1]}")
+            assert "certificate_revoked" in str(failure["tf"])
+        # A list ends no connection: that is the agent's work.
+        kept.sendall(b"still here")
+        assert kept.recv(100) == b"heard still here"
+
+
+def test_a_revoked_server_is_refused_by_its_callers(mesh: Mesh) -> None:
+    with told(mesh, Revoked(), certificate(mesh.web)):
+        assert b"welcome" not in converse(mesh.client.connect(VIP, 84))
+    assert converse(mesh.client.connect(VIP, 84)) == b"welcome\nheard hello"
