@@ -1,11 +1,12 @@
 """Who may hold which certificate: what is known about the asker decides, never what he says about himself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
 from hauberk.api.pod import Pod
+from hauberk.citadel.state_authorities import AuthorityRow
 from hauberk.identity.spiffe_id import SpiffeId
 from hauberk.identity.wire import Subject
 
@@ -46,6 +47,13 @@ class Attestor(Protocol):
         """What `subject` is, if `caller` may ask for it; raises AttestationRefused."""
 
 
+class NobodyAttested:
+    """`Attestor` of an authority that nothing is connected to yet."""
+
+    def attest(self, subject: Subject, caller: Caller) -> Attested:
+        raise AttestationRefused("nobody can be attested here")
+
+
 class Refusals(Protocol):
     """Who gets nothing any more."""
 
@@ -54,6 +62,13 @@ class Refusals(Protocol):
 
     def banned(self, node: str) -> bool:
         """Whether the machine is shut out."""
+
+    @property
+    def in_force(self) -> bool:
+        """Whether proxies have revocation lists, and so believe no issuing authority whose list they have not."""
+
+    def crls(self, rows: Sequence[AuthorityRow]) -> tuple[bytes, ...]:
+        """The lists (DER) that must go with a Trust in which `rows` are the authorities."""
 
 
 class NobodyRefused:
@@ -64,6 +79,13 @@ class NobodyRefused:
 
     def banned(self, node: str) -> bool:
         return False
+
+    @property
+    def in_force(self) -> bool:
+        return False
+
+    def crls(self, rows: Sequence[AuthorityRow]) -> tuple[bytes, ...]:
+        return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

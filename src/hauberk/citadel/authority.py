@@ -1,194 +1,221 @@
-"""The certificate authority of one trust domain: a root that signs an issuing key that signs leaves."""
+"""The certificate authority of one trust domain, whole: what other parts of Hauberk and people ask of it.
 
-import asyncio
-import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+For people (HTTP routes and commands are written against these): `overview()`, `rotate(by)`, `rotate_root(by)`, `abort_rotation(by)`,
+`rotation()`, `issue_outside(...)`, `certificate_of(pod=… | serial=…)`, `trust`, `changes()`. What they return is typed in `overview`.
+For agents: `service` speaks gRPC and calls `issuer`, `publication` and `roster`.
+"""
+
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Self
+from typing import NoReturn
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-
-from hauberk.api.pod import Pod
-from hauberk.citadel.key_pairs import Authority, KeyPairs
-from hauberk.citadel.key_store import KeyUnreadable
+from hauberk.citadel import slots
+from hauberk.citadel.adoption import adopt, check_root, refuse_orphan
+from hauberk.citadel.attestation import Attested, Attestor, Caller, NobodyAttested, NobodyRefused, Refusals
+from hauberk.citadel.authorities import Authorities, NoIssuer, certificate_of
+from hauberk.citadel.exchange import Exchange, ExchangeRefused
+from hauberk.citadel.ground import Ground
+from hauberk.citadel.housekeeping import Housekeeping
+from hauberk.citadel.issuing import Issued, Issuer, asked_life
+from hauberk.citadel.overview import (
+    CertificateView,
+    Overview,
+    RotationView,
+    view_agents,
+    view_authorities,
+    view_certificate,
+    view_rotation,
+)
+from hauberk.citadel.roster import Roster
+from hauberk.citadel.serials import next_serial
 from hauberk.citadel.settings import CitadelSettings
+from hauberk.citadel.state_authorities import Kind
+from hauberk.citadel.state_issued import IssuedRow, count_living, read_issued, read_issued_to
+from hauberk.citadel.succession import Succession, is_issuing_due
 from hauberk.identity.csr import read_public_key
-from hauberk.identity.spiffe_id import SpiffeId, workload_id
-from hauberk.identity.template import SERIAL_BITS, build_issuing, build_leaf, build_root
-from hauberk.identity.trust_bundle import TrustBundle, to_pem
+from hauberk.identity.spiffe_id import workload_id
+from hauberk.identity.trust import Trust
 from hauberk.kit.log import logger
-
-ROOT = "root"
-ISSUING = "issuing"
 
 _log = logger("citadel")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedCertificate:
-    """A signed leaf with all a server must present, and whom its holder is to trust."""
-
-    spiffe_id: SpiffeId
-    serial: str
-    not_before: datetime
-    not_after: datetime
-    chain: tuple[str, ...]  # PEM, leaf first, without the root: who does not have it cannot be told it
-    trust_bundle: tuple[str, ...]  # PEM, roots only
-
-    def to_document(self) -> dict[str, list[str]]:
-        """The answer of `POST /v1/certificates`."""
-        return {"certificateChain": list(self.chain), "trustBundle": list(self.trust_bundle)}
-
-
 class Citadel:
-    """Signs certificates for attested pods. Its keys lie in a `KeyPairs` and leave it only into this object."""
+    """Made by `open`; `run` must run for an exchange of the root to go on. One event loop uses it."""
 
-    def __init__(self, *, trust_domain: str, root: Authority, issuing: Authority, store: KeyPairs, settings: CitadelSettings) -> None:
-        self.trust_domain = trust_domain
-        self._root = root
-        self._issuing = issuing
-        self._store = store
-        self._settings = settings
-        self._renewing = asyncio.Lock()
+    def __init__(self, ground: Ground, authorities: Authorities, settings: CitadelSettings, attestor: Attestor, refusals: Refusals) -> None:
+        self.ground = ground
+        self.settings = settings
+        self.roster = Roster()
+        self.authorities = authorities
+        self.succession = Succession(ground, authorities, settings, refusals)
+        self.issuer = Issuer(ground, self.succession, settings, attestor, refusals)
+        self.exchange = Exchange(ground, authorities, self.roster, settings, refusals)
+        self.housekeeping = Housekeeping(ground, authorities, self.succession, self.exchange, self.roster)
 
     @classmethod
-    def open(cls, directory: Path, *, trust_domain: str, settings: CitadelSettings, now: datetime) -> Self:
-        """The authority kept in `directory`, made there if there is none; what a crash left unfinished is finished."""
-        store = KeyPairs(directory)
-        store.prepare()
-        root = store.read(ROOT)
-        issuing = store.read(ISSUING)
-        if root is None:
-            # The root is written first, so an issuing key without one is no crash of ours but a lost file.
-            _refuse_orphan(directory, issuing)
-            root = _make_root(trust_domain, settings.root_lifetime, now)
-            store.write(ROOT, root)
-            _log.info("root made", trust_domain=trust_domain, serial=_serial_of(root), not_after=root.certificate.not_valid_after_utc)
-        _check_root(directory, root, trust_domain, now)
-        if root.certificate.not_valid_before_utc > now:
-            _log.warning("the root is not valid yet: set the machine's clock", now=now, not_before=root.certificate.not_valid_before_utc)
-        if issuing is None or not _signed_by(issuing, root) or is_issuing_due(issuing.certificate, root.certificate, now):
-            issuing = _renew_issuing(store, trust_domain, root, settings, now)
-        return cls(trust_domain=trust_domain, root=root, issuing=issuing, store=store, settings=settings)
+    def open(
+        cls, ground: Ground, settings: CitadelSettings, *, attestor: Attestor | None = None, refusals: Refusals | None = None
+    ) -> "Citadel":
+        """The authority that stands on `ground`, made there if there is none; what a crash left unfinished is finished.
 
-    def trust_bundle(self) -> TrustBundle:
-        """Whom members of the trust domain trust: the root alone, since chains are served complete."""
-        return TrustBundle(trust_domain=self.trust_domain, authorities=(self._root.certificate,))
+        A pair of keys of the first release is taken over. Raises KeyUnreadable and StateUnusable.
+        """
+        now = ground.clock.now()
+        authorities = Authorities(ground.state, ground.keys, ground.directory, ground.trust_domain)
+        refuse_orphan(authorities.rows, ground.keys, ground.directory)
+        _take(ground, authorities, adopt(authorities.rows, ground.keys, ground.directory, now))
+        _make_missing(ground, authorities, settings, now)
+        for row in authorities.rows:
+            authorities.keep_copy(row)
+        citadel = cls(ground, authorities, settings, attestor or NobodyAttested(), refusals or NobodyRefused())
+        citadel.exchange.resume(now)
+        return citadel
 
-    async def issue(self, csr_pem: str, pod: Pod, now: datetime, *, lifetime: timedelta | None = None) -> IssuedCertificate:
-        """A certificate for the service account of `pod`, which has been attested; of the request only the key is believed.
+    def heed(self, refusals: Refusals) -> None:
+        """Nobody whom `refusals` names is given anything, or waited for, from now on. For a part that is made from this one."""
+        self.issuer.refusals = self.exchange.refusals = self.succession.refusals = refusals
 
-        Raises InvalidCsr for a request that none is issued for. `lifetime` overrides the settings'.
+    @property
+    def trust_domain(self) -> str:
+        """Whose names it vouches for."""
+        return self.ground.trust_domain
+
+    @property
+    def trust(self) -> Trust:
+        """What every agent is told now."""
+        return self.ground.publication.trust
+
+    def changes(self) -> AsyncIterator[Trust]:
+        """The Trust as it is now, and each later one."""
+        return self.ground.publication.changes()
+
+    async def run(self) -> NoReturn:
+        """Does what is due until cancelled."""
+        await self.housekeeping.run()
+
+    # --- for people
+
+    def overview(self) -> Overview:
+        """All that `ca show` needs. Reads the database: not for every request of a proxy."""
+        now = self.ground.clock.now()
+        living = count_living(self.ground.state, now)
+        views = view_authorities(self.authorities, living)
+        skews = self.housekeeping.skews
+        return Overview(
+            trust=self.trust,
+            authorities=views,
+            agents=view_agents(self.roster, self.trust),
+            living=sum(number for number, _ in living.values()),
+            skews=skews,
+            rotation=self.rotation(),
+            problems=(*(f"{view.id}: {view.problem}" for view in views if view.problem), *(str(skew) for skew in skews)),
+        )
+
+    async def rotate(self, by: str) -> str:
+        """A new issuing key signs at once; leaves are renewed at their usual time. Its id.
+
+        Raises ExchangeRefused while the root is being exchanged, NoIssuer if the root's key is not here.
+        """
+        if self.exchange.going_on:
+            raise ExchangeRefused("the root is being exchanged, and its issuing key with it: wait for it, or abort it")
+        made = await self.succession.succeed(self.ground.clock.now())
+        _log.info("issuing key rotated", id=made, by=by)
+        return made
+
+    async def rotate_root(self, by: str) -> RotationView:
+        """An exchange of the root has begun; `rotation()` tells how it goes. Raises ExchangeRefused if one is going on."""
+        await self.exchange.begin(by)
+        return self._rotation()
+
+    async def abort_rotation(self, by: str) -> RotationView:
+        """The exchange goes back; raises NotAbortable."""
+        await self.exchange.abort(by)
+        return self._rotation()
+
+    def rotation(self) -> RotationView | None:
+        """The exchange of the root that is going on, or the last one; None: there never was one."""
+        return view_rotation(self.exchange.progress, self.exchange.waiting)
+
+    async def issue_outside(
+        self, csr_pem: str, *, namespace: str, service_account: str, lifetime: timedelta | None, by: str, dns_names: tuple[str, ...] = ()
+    ) -> Issued:
+        """A certificate for a program outside the mesh, which `by` answers for. That the ServiceAccount exists is the caller's to check.
+
+        Raises InvalidCsr, LifeRefused, AttestationRefused (revoked), NoIssuer, StateUnusable.
         """
         public_key = read_public_key(csr_pem)
-        spiffe_id = workload_id(self.trust_domain, pod.metadata.namespace, pod.spec.service_account_name)
-        issuing = await self._current_issuing(now)
-        template = build_leaf(
-            spiffe_id=spiffe_id,
-            public_key=public_key,
-            issuer=issuing.certificate,
-            serial=_next_serial(),
-            now=now,
-            lifetime=lifetime or self._settings.certificate_lifetime,
+        attested = Attested(
+            spiffe_id=workload_id(self.trust_domain, namespace, service_account),
+            holder=f"outside {by}",
+            node="",
+            evidence={"asked": by},
+            lifetime=None if lifetime is None else asked_life(self.settings, lifetime, None),
+            dns_names=dns_names,
         )
-        leaf = template.sign(issuing.key, hashes.SHA256())
-        issued = self._issued(spiffe_id, leaf, issuing)
-        pod_name = f"{pod.metadata.namespace}/{pod.metadata.name}"
-        _log.info(
-            "certificate issued", pod=pod_name, spiffe_id=str(spiffe_id), serial=issued.serial, not_after=issued.not_after.isoformat()
-        )
-        return issued
+        return await self.issuer.issue_to(attested, public_key, by=by)
 
-    def _issued(self, spiffe_id: SpiffeId, leaf: x509.Certificate, issuing: Authority) -> IssuedCertificate:
-        return IssuedCertificate(
-            spiffe_id=spiffe_id,
-            serial=f"{leaf.serial_number:032x}",
-            not_before=leaf.not_valid_before_utc,
-            not_after=leaf.not_valid_after_utc,
-            chain=(to_pem(leaf), to_pem(issuing.certificate)),
-            trust_bundle=self.trust_bundle().pems,
-        )
+    def certificate_of(self, *, pod: str = "", serial: str = "") -> CertificateView | None:
+        """The certificate of that serial (hexadecimal), or the newest of the pod `NS/NAME`; None: there is none."""
+        row = self._row(pod, serial)
+        if row is None:
+            return None
+        living = count_living(self.ground.state, self.ground.clock.now())
+        return view_certificate(row, view_authorities(self.authorities, living), self.roster)
 
-    async def _current_issuing(self, now: datetime) -> Authority:
-        if not self._is_due(now):
-            return self._issuing
-        async with self._renewing:
-            if self._is_due(now):
-                renew: Callable[..., Authority] = _renew_issuing
-                self._issuing = await asyncio.to_thread(renew, self._store, self.trust_domain, self._root, self._settings, now)
-        return self._issuing
+    def certificates_of(self, holder_prefix: str) -> tuple[IssuedRow, ...]:
+        """All that are remembered of holders whose name begins so (`pod NS/NAME `, `agent NODE`, `outside `), the newest first."""
+        return read_issued_to(self.ground.state, holder_prefix=holder_prefix)
 
-    def _is_due(self, now: datetime) -> bool:
-        return is_issuing_due(self._issuing.certificate, self._root.certificate, now)
+    def _row(self, pod: str, serial: str) -> IssuedRow | None:
+        if serial:
+            return read_issued(self.ground.state, serial=serial.strip().lower().replace(":", "").rjust(32, "0"))
+        return next(iter(self.certificates_of(f"pod {pod} ")), None)
+
+    def _rotation(self) -> RotationView:
+        view = self.rotation()
+        assert view is not None
+        return view
 
 
-def is_issuing_due(issuing: x509.Certificate, root: x509.Certificate, now: datetime) -> bool:
-    """Whether another issuing certificate is to be made: half its life is over, or the clock was set back to before it.
-
-    While the root is not valid either, no better one could be made, and each request would make one.
-    """
-    half = (issuing.not_valid_after_utc - issuing.not_valid_before_utc) / 2
-    if now >= issuing.not_valid_before_utc:
-        return now >= issuing.not_valid_before_utc + half
-    return now >= root.not_valid_before_utc
+def _take(ground: Ground, authorities: Authorities, changed: slots.Rows) -> None:
+    if changed:
+        ground.state.commit(authorities.write(changed))
+        authorities.take(changed)
 
 
-def _make_root(trust_domain: str, lifetime: timedelta, now: datetime) -> Authority:
-    key = ec.generate_private_key(ec.SECP256R1())
-    template = build_root(trust_domain=trust_domain, public_key=key.public_key(), serial=_next_serial(), now=now, lifetime=lifetime)
-    return Authority(certificate=template.sign(key, hashes.SHA256()), key=key)
-
-
-def _renew_issuing(store: KeyPairs, trust_domain: str, root: Authority, settings: CitadelSettings, now: datetime) -> Authority:
-    key = ec.generate_private_key(ec.SECP256R1())
-    template = build_issuing(
-        trust_domain=trust_domain,
-        public_key=key.public_key(),
-        root=root.certificate,
-        serial=_next_serial(),
-        now=now,
-        lifetime=settings.issuing_lifetime,
-    )
-    issuing = Authority(certificate=template.sign(root.key, hashes.SHA256()), key=key)
-    store.write(ISSUING, issuing)
-    _log.info("issuing certificate made", trust_domain=trust_domain, serial=_serial_of(issuing))
-    return issuing
-
-
-def _next_serial() -> int:
-    # The highest bit is always set, so that every serial has the same length.
-    return secrets.randbits(SERIAL_BITS - 1) | 1 << (SERIAL_BITS - 1)
-
-
-def _serial_of(authority: Authority) -> str:
-    return f"{authority.certificate.serial_number:032x}"
-
-
-def _signed_by(issuing: Authority, root: Authority) -> bool:
+def _make_missing(ground: Ground, authorities: Authorities, settings: CitadelSettings, now: datetime) -> None:
+    """There is a root that can be one, and an issuing key if one can be made."""
+    root = slots.active(authorities.rows, Kind.ROOT)
+    if root is None:
+        made = authorities.make_root(next_serial(), now, settings.root_lifetime)
+        _take(ground, authorities, slots.succeed(authorities.rows, made, now))
+        root = slots.active(authorities.rows, Kind.ROOT)
+        assert root is not None
+        _log.info("root made", id=root.id, trust_domain=ground.trust_domain)
+    check_root(root, ground.directory, ground.trust_domain, now)
     try:
-        issuing.certificate.verify_directly_issued_by(root.certificate)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+        issuing = authorities.issuing
+    except NoIssuer as exc:
+        _make_issuing(ground, authorities, settings, now, str(exc))
+        return
+    if is_issuing_due(issuing, certificate_of(root).not_valid_before_utc, now):
+        _make_issuing(ground, authorities, settings, now, "the issuing key is due")
 
 
-def _refuse_orphan(directory: Path, issuing: Authority | None) -> None:
-    if issuing is not None:
-        remedy = "restore it from a backup, or remove the directory to begin with a new authority (every identity changes)"
-        raise KeyUnreadable(directory / f"{ROOT}.pem", "it is missing, yet an issuing key is there", remedy)
+def _make_issuing(ground: Ground, authorities: Authorities, settings: CitadelSettings, now: datetime, why: str) -> None:
+    root = slots.active(authorities.rows, Kind.ROOT)
+    assert root is not None
+    try:
+        made = authorities.make_issuing(root, next_serial(), now, settings.issuing_lifetime)
+    except NoIssuer as exc:
+        # People must be able to ask for a new root, so the control plane starts all the same.
+        _log.error("no issuing key can be made", reason=str(exc), why=why)
+        return
+    _take(ground, authorities, slots.succeed(authorities.rows, made, now))
+    _log.info("issuing certificate made", id=made.id, root=root.id)
 
 
-def _check_root(directory: Path, root: Authority, trust_domain: str, now: datetime) -> None:
-    path = directory / f"{ROOT}.pem"
-    remedy = "remove the directory to begin with a new authority (every identity changes)"
-    if root.certificate.not_valid_after_utc <= now:
-        raise KeyUnreadable(path, "the root has expired", remedy)
-    names = root.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    made_for = names.get_values_for_type(x509.UniformResourceIdentifier)
-    if made_for != [str(SpiffeId(trust_domain))]:
-        raise KeyUnreadable(path, f"it was made for {', '.join(made_for)}, not for trust domain {trust_domain}", remedy)
+def local_caller(node: str) -> Caller:
+    """The agent of the control plane's own machine: who can open a socket in the private run directory is its user."""
+    return Caller(node=node, evidence=(("socket", "private to the mesh's user"),))

@@ -30,6 +30,11 @@ class CitadelSettings:
     issuing_lifetime: timedelta = timedelta(days=365)
     # Every proxy must hear of a new root before it is used, so it changes rarely.
     root_lifetime: timedelta = timedelta(days=3650)
+    # What somebody may ask for beyond the usual: longer than this, a certificate is a key that nobody changes.
+    maximum_lifetime: timedelta = timedelta(days=7)
+    # Certificates for one machine: all pods of a large one at once after an outage, and then no more than it can need.
+    issue_rate: float = 200.0
+    issue_burst: int = 2000
     keys: KeySettings = field(default_factory=KeySettings)
 
 

@@ -33,7 +33,7 @@ def to_renew(rows: Rows) -> frozenset[str]:
 
 def exchange(rows: Rows, *, new: str, old: str, now: datetime) -> tuple[AuthorityRow, ...]:
     """The rows that change when root `new` takes the place of root `old`: below `new` signs what was made last and is not retired."""
-    changed = [_to(row, Slot.OLD, now) for row in rows if row.id == old or (row.parent == old and row.slot in TRUSTED)]
+    changed = [_to(row, Slot.OLD, now) for row in rows if row.id == old or (old and row.parent == old and row.slot in TRUSTED)]
     changed += [_to(row, Slot.ACTIVE, now) for row in rows if row.id == new]
     candidates = [row for row in below(rows, new) if row.slot in TRUSTED]
     signer = max(candidates, key=lambda row: (row.created, row.id), default=None)

@@ -9,7 +9,7 @@ people ask; writing (`commit`, or `write` from the event loop) returns when it i
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,7 +102,12 @@ class State:
 
     async def write(self, *writes: Write) -> None:
         """As `commit`, while the event loop goes on. Cancelling the caller does not undo what has begun."""
-        await asyncio.get_running_loop().run_in_executor(self._writer, self.commit, *writes)
+        # Shielded: what waits in the queue of the one writer would otherwise be dropped, and memory say more than the disk.
+        await asyncio.shield(self.begin(lambda: self.commit(*writes)))
+
+    def begin(self, work: Callable[[], None]) -> asyncio.Future[None]:
+        """`work`, which may block, is done by the one thread that writes, after all that was begun before."""
+        return asyncio.get_running_loop().run_in_executor(self._writer, work)
 
     def close(self) -> None:
         """Everything asked for is written and the file is released."""

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+Evidence = str | int | bool | tuple[str, ...]
+
 
 class EventKind(StrEnum):
     """What an event is about; a part that has a new kind adds it here."""
@@ -48,7 +50,7 @@ class Event:
     subject: str
     outcome: str
     by: str = ""
-    evidence: Mapping[str, str | int | bool | tuple[str, ...]] = field(default_factory=dict)
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
         """The event as one line of the ledger has it; what is empty is left out."""

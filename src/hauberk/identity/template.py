@@ -1,5 +1,6 @@
 """What certificates of the mesh look like. Nothing is signed here: a template becomes a certificate by an authority's key."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -38,9 +39,16 @@ def build_issuing(
 
 
 def build_leaf(
-    *, spiffe_id: SpiffeId, public_key: PublicKey, issuer: x509.Certificate, serial: int, now: datetime, lifetime: timedelta
+    *,
+    spiffe_id: SpiffeId,
+    public_key: PublicKey,
+    issuer: x509.Certificate,
+    serial: int,
+    now: datetime,
+    lifetime: timedelta,
+    dns_names: Sequence[str] = (),
 ) -> x509.CertificateBuilder:
-    """The certificate of one workload, valid both as a server's and as a client's."""
+    """The certificate of one workload, valid both as a server's and as a client's. DNS names are for clients that know no SPIFFE IDs."""
     if not spiffe_id.is_workload:
         raise InvalidTemplate("a leaf names a workload, not the trust domain")
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, _ORGANIZATION)])
@@ -52,7 +60,7 @@ def build_leaf(
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(purposes, critical=False)
         # Not critical, because the subject is not empty (RFC 5280, 4.2.1.6).
-        .add_extension(_uri_name(spiffe_id), critical=not subject.rdns)
+        .add_extension(_names(spiffe_id, dns_names), critical=not subject.rdns)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(_issued_by(issuer), critical=False)
     )
@@ -91,7 +99,7 @@ def _as_authority(
     return (
         builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(_uri_name(SpiffeId(trust_domain)), critical=False)
+        .add_extension(_names(SpiffeId(trust_domain)), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
 
@@ -106,8 +114,9 @@ def _authority_name(role: str, serial: int) -> x509.Name:
     )
 
 
-def _uri_name(spiffe_id: SpiffeId) -> x509.SubjectAlternativeName:
-    return x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(spiffe_id))])
+def _names(spiffe_id: SpiffeId, dns_names: Sequence[str] = ()) -> x509.SubjectAlternativeName:
+    """Exactly one URI (X509-SVID, 2), and any number of DNS names."""
+    return x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(spiffe_id)), *(x509.DNSName(name) for name in dns_names)])
 
 
 def _issued_by(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:

@@ -94,6 +94,11 @@ class Places:
         return self.state / "ca"
 
     @property
+    def audit(self) -> Path:
+        """What happened to identities, as lines of JSON."""
+        return self.state / "audit"
+
+    @property
     def agent_state(self) -> Path:
         return self.state / "agent"
 

@@ -1,50 +1,110 @@
-"""Certificates on request: the store says whether the claim is true, citadel signs."""
+"""Who somebody is, as the store of objects knows it; and, until agents ask by gRPC only, certificates over HTTP."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, assert_never
 
 from hauberk.api.config_map import ConfigMap
-from hauberk.api.mesh_config import NAME, ROOT_NAMESPACE, mesh_config_of
+from hauberk.api.mesh_config import NAME, ROOT_NAMESPACE, HauberkSettings, mesh_config_of
 from hauberk.api.pod import Pod
 from hauberk.api.service_account import ServiceAccount
-from hauberk.citadel.attestation import PodClaim, attest
+from hauberk.citadel.attestation import AttestationRefused, Attested, Caller, PodClaim, attest
 from hauberk.citadel.authority import Citadel
-from hauberk.kit.clock import Clock
+from hauberk.citadel.entry_attestation import attest_entry
+from hauberk.citadel.nodes import agent_id
+from hauberk.citadel.rotation import holder_name
+from hauberk.identity.csr import read_public_key
+from hauberk.identity.spiffe_id import workload_id
+from hauberk.identity.wire import AgentSubject, EntrySubject, PodSubject, Subject
 from hauberk.sources.store import Store
 
 
-class ServiceAccountAbsent(PermissionError):
-    """The pod names an identity that nobody has declared."""
+class StoreAttestor:
+    """Proves the claims of agents by what is declared: a pod is where the store says it is, an entry is one of the settings'.
 
+    `takes_part`: whether a machine may have a certificate for its own agent.
+    """
 
-class StoreAuthority:
-    """Citadel behind what the store knows."""
-
-    def __init__(self, store: Store, citadel: Citadel, clock: Clock) -> None:
+    def __init__(self, store: Store, trust_domain: str, *, takes_part: Callable[[str], bool]) -> None:
         self._store = store
+        self._trust_domain = trust_domain
+        self._takes_part = takes_part
+
+    def attest(self, subject: Subject, caller: Caller) -> Attested:
+        """What `subject` is; raises AttestationRefused."""
+        match subject:
+            case PodSubject():
+                return self._pod(subject, caller)
+            case EntrySubject():
+                return self._entry(subject, caller)
+            case AgentSubject():
+                return self._agent(caller)
+            case _:
+                assert_never(subject)
+
+    def _pod(self, subject: PodSubject, caller: Caller) -> Attested:
+        claim = PodClaim(namespace=subject.namespace, name=subject.name, uid=subject.uid, node=caller.node)
+        pod = attest(claim, self._store.find(Pod, subject.namespace, subject.name))
+        account = pod.spec.service_account_name
+        self._require_account(subject.namespace, account, f"pod {subject.namespace}/{subject.name}")
+        return Attested(
+            spiffe_id=workload_id(self._trust_domain, subject.namespace, account),
+            holder=holder_name(subject, caller.node),
+            node=caller.node,
+            evidence={"pod": f"{subject.namespace}/{subject.name}", "uid": subject.uid, "placedOn": caller.node, **dict(caller.evidence)},
+            lifetime=self._settings().certificate_lifetime,
+        )
+
+    def _entry(self, subject: EntrySubject, caller: Caller) -> Attested:
+        settings = self._settings()
+        attested = attest_entry(subject, caller, settings.workload_entries, self._trust_domain)
+        entry = next(each for each in settings.workload_entries if each.name == subject.name)
+        self._require_account(*entry.account, f"entry {subject.name}")
+        return Attested(
+            spiffe_id=attested.spiffe_id,
+            holder=attested.holder,
+            node=attested.node,
+            evidence={**attested.evidence, **dict(caller.evidence)},
+            lifetime=attested.lifetime or settings.certificate_lifetime,
+            dns_names=attested.dns_names,
+        )
+
+    def _agent(self, caller: Caller) -> Attested:
+        if not self._takes_part(caller.node):
+            raise AttestationRefused(f"node {caller.node} takes no part in the mesh")
+        return Attested(
+            spiffe_id=agent_id(self._trust_domain, caller.node),
+            holder=holder_name(AgentSubject(), caller.node),
+            node=caller.node,
+            evidence=dict(caller.evidence),
+        )
+
+    def _require_account(self, namespace: str, account: str, who: str) -> None:
+        if self._store.find(ServiceAccount, namespace, account) is None:
+            raise AttestationRefused(f"{who} runs as ServiceAccount {account}, which does not exist in {namespace}")
+
+    def _settings(self) -> HauberkSettings:
+        return mesh_config_of(self._store.find(ConfigMap, ROOT_NAMESPACE, NAME)).hauberk
+
+
+class HttpAuthority:
+    """Citadel behind POST /v1/certificates and GET /v1/trust-bundle."""
+
+    def __init__(self, citadel: Citadel) -> None:
         self._citadel = citadel
-        self._clock = clock
 
     async def issue(self, *, csr: str, namespace: str, name: str, uid: str, node: str) -> Mapping[str, Any]:
         """A certificate for the identity of a pod that the store knows to run on that node."""
-        pod = attest(PodClaim(namespace=namespace, name=name, uid=uid, node=node), self._store.find(Pod, namespace, name))
-        account = pod.spec.service_account_name
-        if self._store.find(ServiceAccount, namespace, account) is None:
-            raise ServiceAccountAbsent(f"pod {namespace}/{name} runs as ServiceAccount {account}, which does not exist in {namespace}")
-        issued = await self._citadel.issue(csr, pod, self._clock.now(), lifetime=self._lifetime())
-        return issued.to_document()
+        public_key = read_public_key(csr)
+        caller = Caller(node=node, evidence=(("socket", "api.sock"),))
+        attested = self._citadel.issuer.attestor.attest(PodSubject(namespace=namespace, name=name, uid=uid), caller)
+        issued = await self._citadel.issuer.issue_to(attested, public_key, by=f"node {node}")
+        return {"certificateChain": list(issued.chain_pem), "trustBundle": list(self._citadel.trust.bundle.pems)}
 
     def trust_bundle(self) -> Mapping[str, Any]:
         """The roots."""
-        return {"trustBundle": list(self._citadel.trust_bundle().pems)}
+        return {"trustBundle": list(self._citadel.trust.bundle.pems)}
 
     async def trust_bundles(self) -> AsyncIterator[Mapping[str, Any]]:
-        """The roots; they do not change while a control plane runs, so the stream only stays open."""
-        yield self.trust_bundle()
-        await asyncio.Event().wait()
-
-    def _lifetime(self) -> timedelta | None:
-        settings = mesh_config_of(self._store.find(ConfigMap, ROOT_NAMESPACE, NAME))
-        return settings.hauberk.certificate_lifetime
+        """The roots, and again whenever something about trust has changed."""
+        async for trust in self._citadel.changes():
+            yield {"trustBundle": list(trust.bundle.pems)}

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import functools
 import os
 import platform
 import signal
@@ -13,13 +14,15 @@ from hauberk import __version__
 from hauberk.apiserver import server
 from hauberk.apiserver.rules import Rules
 from hauberk.apiserver.state import Parts
-from hauberk.citadel.authority import Citadel
+from hauberk.citadel.key_settings import InvalidKeySetting
 from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.settings import CitadelSettings, InvalidLifetime, read_settings
+from hauberk.citadel.state import StateUnusable
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import configure_logging, logger
 from hauberk.kit.places import Places, PlaceUnusable
-from hauberk.local.authority import StoreAuthority
+from hauberk.local.authority import HttpAuthority
+from hauberk.local.citadel import ServedCitadel
 from hauberk.local.first_objects import DEFAULT_TRUST_DOMAIN, declared_trust_domain, put_first_objects
 from hauberk.local.names import NamesTable
 from hauberk.local.pilot import ServedPilot, SidecarTranslator
@@ -32,7 +35,7 @@ from hauberk.workloads.controller import Workloads
 TRUST_DOMAIN_VARIABLE = "HAUBERK_TRUST_DOMAIN"  # believed once: when the mesh is first started
 MESH_VARIABLE = "HAUBERK_MESH"
 
-_CANNOT_START = (StoreError, KeyUnreadable, InvalidLifetime, PlaceUnusable, OSError)
+_CANNOT_START = (StoreError, KeyUnreadable, StateUnusable, InvalidKeySetting, InvalidLifetime, PlaceUnusable, OSError)
 _log = logger("control-plane")
 
 
@@ -59,7 +62,10 @@ async def run(places: Places, *, settings: ControlPlaneSettings | None = None, c
     try:
         await _prepare(store, settings)
         citadel = await _open_citadel(store, places, settings, clock)
-        await _serve(store, citadel, places, settings, clock)
+        try:
+            await _serve(store, citadel, places, settings, clock)
+        finally:
+            await asyncio.to_thread(citadel.close)
     finally:
         await store.close()
 
@@ -69,24 +75,26 @@ async def _prepare(store: Store, settings: ControlPlaneSettings) -> None:
     await store.transact(lambda draft: put_first_objects(draft, fresh=fresh, trust_domain=settings.trust_domain))
 
 
-async def _open_citadel(store: Store, places: Places, settings: ControlPlaneSettings, clock: Clock) -> Citadel:
+async def _open_citadel(store: Store, places: Places, settings: ControlPlaneSettings, clock: Clock) -> ServedCitadel:
     trust_domain = store.rehearse(declared_trust_domain)
-    return await asyncio.to_thread(Citadel.open, places.authority, trust_domain=trust_domain, settings=settings.citadel, now=clock.now())
+    opened = functools.partial(ServedCitadel.open, trust_domain=trust_domain, node=settings.node, settings=settings.citadel, clock=clock)
+    return await asyncio.to_thread(opened, store, places)
 
 
-async def _serve(store: Store, citadel: Citadel, places: Places, settings: ControlPlaneSettings, clock: Clock) -> None:
+async def _serve(store: Store, served: ServedCitadel, places: Places, settings: ControlPlaneSettings, clock: Clock) -> None:
     pilot = Pilot(store, SidecarTranslator(), settings=MeshSettings(certificate_life=settings.citadel.certificate_lifetime), clock=clock)
     parts = Parts(
         store=store,
-        rules=Rules(node=settings.node, trust_domain=citadel.trust_domain),
+        rules=Rules(node=settings.node, trust_domain=served.citadel.trust_domain),
         version=__version__,
         pilot=ServedPilot(pilot),
         names=NamesTable(store),
-        authority=StoreAuthority(store, citadel, clock),
+        authority=HttpAuthority(served.citadel),
         clock=clock,
     )
     places.xds_socket.unlink(missing_ok=True)  # a killed predecessor's
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(served.run(places), name="citadel")
         tasks.create_task(pilot.run(f"unix:{places.xds_socket}"), name="pilot")
         tasks.create_task(Workloads(store, node=settings.node).run(), name="workloads")
         tasks.create_task(server.serve(parts, places.api_socket), name="apiserver")

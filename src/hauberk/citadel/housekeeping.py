@@ -1,0 +1,125 @@
+"""What the authority does by itself: it goes on with an exchange, retires keys that nothing depends on, forgets what is over."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, NoReturn
+
+from hauberk.citadel import slots
+from hauberk.citadel.authorities import Authorities, NoIssuer, certificate_of
+from hauberk.citadel.exchange import Exchange, ExchangeRefused
+from hauberk.citadel.ground import Ground
+from hauberk.citadel.key_store import KeyUnreadable
+from hauberk.citadel.roster import Roster
+from hauberk.citadel.skew import Skew, find_skews
+from hauberk.citadel.state import StateUnusable
+from hauberk.citadel.state_authorities import AuthorityRow, Kind, Slot
+from hauberk.citadel.state_issued import count_living, prune_issued
+from hauberk.citadel.succession import Succession
+from hauberk.identity.event import Event, EventKind
+from hauberk.kit.log import logger
+
+# Proof comes as reports, which wake it; this is for what passes with time alone: certificates expire, keys come of age.
+LONGEST_SLEEP: Final = 1.0
+_PRUNE_EVERY: Final = timedelta(minutes=10)
+# Of its life; what is left is enough for the slowest machine to be told of the next, and to be switched on again before.
+ROOT_DUE_SHARE: Final = 0.8
+
+_log = logger("citadel")
+
+
+class Housekeeping:
+    """`tidy` does all that is due now; `run` does so whenever something has happened, and every second."""
+
+    def __init__(self, ground: Ground, authorities: Authorities, succession: Succession, exchange: Exchange, roster: Roster) -> None:
+        self._ground = ground
+        self._authorities = authorities
+        self._succession = succession
+        self._exchange = exchange
+        self._roster = roster
+        self._pruned: datetime | None = None
+        self._failure = ""
+        self.skews: tuple[Skew, ...] = ()
+
+    async def run(self) -> NoReturn:
+        """Until cancelled. What fails (a full disk, a token that was pulled out) is told once and tried again."""
+        while True:
+            self._roster.changed.clear()
+            try:
+                await self.tidy()
+                self._failure = ""
+            except (StateUnusable, KeyUnreadable, NoIssuer, OSError) as exc:
+                if str(exc) != self._failure:
+                    _log.error("the authority cannot do what is due", reason=str(exc))
+                self._failure = str(exc)
+            try:
+                await asyncio.wait_for(self._roster.changed.wait(), LONGEST_SLEEP)
+            except TimeoutError:
+                continue
+
+    async def tidy(self) -> None:
+        """All that is due now is done."""
+        now = self._ground.clock.now()
+        self._judge_clocks(now)
+        await self._outrun()
+        while await self._exchange.advance():
+            pass
+        if not self._exchange.going_on:
+            await self._succession.advance(self._exchange.facts(now), now)
+        await self._renew_root(now)
+        await self._retire_issuing(now)
+        if self._pruned is None or not timedelta() <= now - self._pruned < _PRUNE_EVERY:
+            self._pruned = now
+            await self._ground.state.write(prune_issued(now))
+        if self._ground.ledger.pending:
+            await self._ground.flush()
+
+    async def _outrun(self) -> None:
+        """No agent has heard of a later Trust than ours: else it would take ours for an old one."""
+        furthest = max((report.sequence for report in self._roster.reports.values()), default=0)
+        await self._ground.publication.outrun(furthest)
+
+    async def _renew_root(self, now: datetime) -> None:
+        root = slots.active(self._authorities.rows, Kind.ROOT)
+        if root is None or self._exchange.going_on or not is_root_due(root, now) or not self._authorities.has_key(root.id):
+            return
+        try:
+            await self._exchange.begin("citadel: the root nears its end")
+        except ExchangeRefused:
+            return
+
+    async def _retire_issuing(self, now: datetime) -> None:
+        """Former issuing keys under the root that signs, of which nothing lives, are retired, and their keys destroyed."""
+        rows = self._authorities.rows
+        root = slots.active(rows, Kind.ROOT)
+        old = [row for row in slots.below(rows, root.id) if row.slot is Slot.OLD] if root else []
+        if not old:
+            return
+        used = set(count_living(self._ground.state, now)) | {holder.authority_id for _, holder in self._roster.holders()}
+        if over := [row.id for row in old if row.id not in used]:
+            changed = slots.retire(rows, over, now)
+            crls = self._exchange.refusals.crls(slots.merged(rows, changed))
+            await self._ground.publication.publish(lambda trust: replace(trust, crls=crls), self._authorities.write(changed))
+            self._authorities.take(changed)
+            for row in changed:
+                await asyncio.to_thread(self._authorities.destroy, row)
+            events = [Event(time=now, kind=EventKind.AUTHORITY_RETIRED, subject=row.id, outcome="done", by="citadel") for row in changed]
+            await self._ground.audit(*events)
+
+    def _judge_clocks(self, now: datetime) -> None:
+        ahead = {node: agent.ahead for node, agent in self._roster.agents.items() if agent.ahead is not None}
+        skews = find_skews(ahead)
+        known = {skew.node for skew in self.skews}
+        for skew in skews:
+            if skew.node not in known:
+                _log.warning("clocks differ", node=skew.node or "control plane", reason=str(skew))
+                event = Event(time=now, kind=EventKind.CLOCK_SKEW, subject=skew.node or "control plane", outcome=str(skew))
+                self._ground.ledger.record(event)
+        self.skews = skews
+
+
+def is_root_due(root: AuthorityRow, now: datetime) -> bool:
+    """Whether it is time to prepare the next root."""
+    certificate = certificate_of(root)
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return now >= certificate.not_valid_before_utc + ROOT_DUE_SHARE * life

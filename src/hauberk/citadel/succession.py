@@ -1,0 +1,128 @@
+"""A new issuing key under a root that is trusted already: active at once, or, where proxies have revocation lists, when all have its own.
+
+A proxy that has lists refuses every certificate whose issuer's list it has not; so the list goes first, and is proven, like a root.
+"""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime
+
+from hauberk.citadel import slots
+from hauberk.citadel.attestation import Refusals
+from hauberk.citadel.authorities import Authorities, Issuing, NoIssuer, certificate_of
+from hauberk.citadel.ground import Ground
+from hauberk.citadel.rotation import Facts, Waiting, unconfirmed
+from hauberk.citadel.serials import next_serial
+from hauberk.citadel.settings import CitadelSettings
+from hauberk.citadel.state_authorities import AuthorityRow, Kind, Slot
+from hauberk.identity.event import Event, EventKind
+from hauberk.kit.log import logger
+
+_log = logger("citadel")
+
+
+class Succession:
+    """Who signs leaves, and who comes after him."""
+
+    def __init__(self, ground: Ground, authorities: Authorities, settings: CitadelSettings, refusals: Refusals) -> None:
+        self.refusals = refusals
+        self.waiting: Waiting | None = None
+        self._ground = ground
+        self._authorities = authorities
+        self._settings = settings
+        self._changing = asyncio.Lock()
+        # Whatever was confirmed before the opening must be confirmed again: it may have been of another past.
+        self._since = ground.publication.trust.sequence
+
+    async def current(self, now: datetime) -> Issuing:
+        """The issuing authority, renewed if it is due; raises NoIssuer."""
+        issuing = self._authorities.issuing
+        if not self._is_due(issuing, now):
+            return issuing
+        async with self._changing:
+            issuing = self._authorities.issuing
+            if self._is_due(issuing, now):
+                await self._renew(issuing, now)
+            return self._authorities.issuing
+
+    async def succeed(self, now: datetime) -> str:
+        """A new issuing key signs from now on, or as soon as everybody would believe it; its id. Raises NoIssuer."""
+        async with self._changing:
+            return await self._succeed(now, at_once=not self.refusals.in_force)
+
+    async def advance(self, facts: Facts, now: datetime) -> None:
+        """A successor that everybody believes by now signs; `waiting` says who does not."""
+        prepared = self.prepared
+        if prepared is None:
+            self.waiting = None
+            return
+        missing = unconfirmed(self._since, facts)
+        self.waiting = Waiting("to have the new issuing key's revocation list", missing) if missing else None
+        if not missing:
+            async with self._changing:
+                await self._activate(prepared, now)
+
+    @property
+    def prepared(self) -> AuthorityRow | None:
+        """The issuing authority under the root that signs which waits to be believed."""
+        rows = self._authorities.rows
+        root = slots.active(rows, Kind.ROOT)
+        waiting = [row for row in slots.below(rows, root.id) if row.slot is Slot.PREPARED] if root else []
+        return max(waiting, key=lambda row: (row.created, row.id), default=None)
+
+    async def _renew(self, issuing: Issuing, now: datetime) -> None:
+        """What is due is under way; one that cannot be used any more (or yet) is replaced at once, since worse it cannot become."""
+        certificate = issuing.certificate
+        usable = certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
+        wait = usable and self.refusals.in_force
+        if wait and self.prepared is not None:
+            return
+        try:
+            await self._succeed(now, at_once=not wait)
+        except NoIssuer as exc:
+            # The root is offline: the old one is used to its end.
+            _log.warning("the issuing key is due and cannot be renewed", id=issuing.id, reason=str(exc))
+
+    async def _succeed(self, now: datetime, *, at_once: bool) -> str:
+        authorities = self._authorities
+        root = slots.active(authorities.rows, Kind.ROOT)
+        if root is None:
+            raise NoIssuer("there is no root: run `hauberk ca rotate --root`")
+        made = await asyncio.to_thread(authorities.make_issuing, root, next_serial(), now, self._settings.issuing_lifetime)
+        _log.info("issuing certificate made", id=made.id, root=root.id)
+        if at_once:
+            await self._activate(made, now)
+        else:
+            await self._write((made,), now)
+            self._since = self._ground.publication.trust.sequence
+        return made.id
+
+    async def _activate(self, successor: AuthorityRow, now: datetime) -> None:
+        await self._write(slots.succeed(self._authorities.rows, successor, now), now)
+
+    async def _write(self, changed: tuple[AuthorityRow, ...], now: datetime) -> None:
+        """The rows have changed, and the lists of whoever is trusted by them are on their way."""
+        authorities, refusals = self._authorities, self.refusals
+        rows = slots.merged(authorities.rows, changed)
+        crls = await asyncio.to_thread(refusals.crls, rows)
+        await self._ground.publication.publish(lambda trust: replace(trust, crls=crls), authorities.write(changed))
+        authorities.take(changed)
+        kinds = {Slot.PREPARED: EventKind.AUTHORITY_PREPARED, Slot.ACTIVE: EventKind.AUTHORITY_ACTIVATED, Slot.OLD: EventKind.AUTHORITY_OLD}
+        events = [Event(time=now, kind=kinds[row.slot], subject=row.id, outcome="done", evidence={"root": row.parent}) for row in changed]
+        await self._ground.audit(*events)
+
+    def _is_due(self, issuing: Issuing, now: datetime) -> bool:
+        row = self._authorities.find(issuing.id)
+        root = self._authorities.find(row.parent) if row else None
+        return root is not None and is_issuing_due(issuing, certificate_of(root).not_valid_before_utc, now)
+
+
+def is_issuing_due(issuing: Issuing, root_not_before: datetime, now: datetime) -> bool:
+    """Whether another issuing certificate is to be made: half its life is over, or the clock was set back to before it.
+
+    While the root is not valid either, no better one could be made, and each request would make one.
+    """
+    begin, end = issuing.certificate.not_valid_before_utc, issuing.certificate.not_valid_after_utc
+    if now >= begin:
+        return now >= begin + (end - begin) / 2
+    return now >= root_not_before

@@ -1,0 +1,57 @@
+"""The certificate authority of this control plane, put together from its parts, and what serves it."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Self
+
+from hauberk.citadel.authority import Citadel, local_caller
+from hauberk.citadel.ground import Ground
+from hauberk.citadel.key_settings import open_key_store
+from hauberk.citadel.nodes import Nodes
+from hauberk.citadel.revocation import Revocations
+from hauberk.citadel.service import serving
+from hauberk.citadel.settings import CitadelSettings
+from hauberk.kit.clock import Clock
+from hauberk.kit.places import Places
+from hauberk.local.authority import StoreAttestor
+from hauberk.sources.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedCitadel:
+    """All that this control plane has to do with identities."""
+
+    ground: Ground
+    citadel: Citadel
+    nodes: Nodes
+    revocations: Revocations
+    node: str
+
+    @classmethod
+    def open(cls, store: Store, places: Places, *, trust_domain: str, node: str, settings: CitadelSettings, clock: Clock) -> Self:
+        """The authority of the mesh at `places`. Blocks: keys are read, perhaps made, perhaps by a token."""
+        keys = open_key_store(places.authority, settings.keys)
+        ground = Ground.open(places.authority, trust_domain=trust_domain, clock=clock, audit=places.audit, keys=keys)
+        try:
+            nodes = Nodes.open(ground.state)
+            attestor = StoreAttestor(store, trust_domain, takes_part=lambda name: name == node or name in nodes.joined())
+            citadel = Citadel.open(ground, settings, attestor=attestor)
+            revocations = Revocations(ground, citadel.authorities, banned=lambda name: name in nodes.banned())
+            citadel.heed(revocations)
+        except BaseException:
+            ground.close()
+            raise
+        return cls(ground=ground, citadel=citadel, nodes=nodes, revocations=revocations, node=node)
+
+    async def run(self, places: Places) -> None:
+        """Answers this machine's agent, and does what is due, until cancelled."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(serving(self.citadel, places.citadel_socket, local_caller(self.node)))
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            tasks.create_task(self.citadel.run(), name="citadel")
+            tasks.create_task(self.revocations.run(), name="revocations")
+
+    def close(self) -> None:
+        """Everything is on disk."""
+        self.ground.close()
