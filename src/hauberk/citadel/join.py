@@ -29,6 +29,7 @@ class Surroundings:
     local_node: str
     issue: IssueToAgent
     record: Callable[[Event], None]
+    is_revoked: Callable[[str], bool]  # the certificate of that serial
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
 
@@ -41,6 +42,19 @@ class Machines:
         self.tokens = tokens
         self._around = around
         self._limit = RateLimit(rate=ATTEMPTS_A_SECOND, burst=ATTEMPTS_AT_ONCE)
+
+    @property
+    def local_node(self) -> str:
+        """The control plane's own machine."""
+        return self._around.local_node
+
+    def takes_part(self, node: str) -> bool:
+        """Whether the machine's agent may have certificates."""
+        return node == self.local_node or node in self.nodes.joined()
+
+    def is_revoked(self, serial: str) -> bool:
+        """Whether the certificate of that serial is not believed any more."""
+        return self._around.is_revoked(serial)
 
     async def create_token(self, node: str, life: timedelta = DEFAULT_LIFE) -> NewToken:
         """A token with which a machine may join as `node`; raises ValueError or NodeRefused."""

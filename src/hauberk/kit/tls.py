@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 
 
 class PeerRefused(Exception):
-    """The other end of a connection is not who it must be, or does not want us; the message says why."""
+    """The other end of a connection is not who it must be, or does not want us; the message says why.
+
+    `farewell` is what it is sent before it is turned away.
+    """
+
+    def __init__(self, reason: str, farewell: bytes = b"") -> None:
+        super().__init__(reason)
+        self.farewell = farewell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,8 @@ class TlsDoor:
             await self._carry(stream, admitted)
         except PeerRefused as refused:
             _log.warning("a caller is turned away", address=address, reason=str(refused))
+            if stream is not None and refused.farewell:
+                await _take_leave(stream, refused.farewell)
         except (OSError, TimeoutError) as error:
             _log.info("a connection failed", address=address, reason=str(error) or type(error).__name__)
         except Exception:
@@ -167,6 +169,15 @@ class TlsDoor:
             # Whoever stays connected for ever would outlive his certificate.
             async with asyncio.timeout(admitted.seconds):
                 await join_streams(behind, stream)
+
+
+async def _take_leave(stream: Stream, farewell: bytes) -> None:
+    """He has been told, and time to hear it: a connection that is cut while he still sends loses what was said to him."""
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(GOODBYE_SECONDS):
+            stream[1].write(farewell)
+            while await stream[0].read(CHUNK):
+                pass
 
 
 def _visitor(stream: Stream, address: str) -> Visitor:

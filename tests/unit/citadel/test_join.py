@@ -40,6 +40,7 @@ class Rig:
             local_node="here",
             issue=self.issue,
             record=self.events.append,
+            is_revoked=lambda _: False,
             now=lambda: NOW,
             monotonic=lambda: self.seconds,
         )

@@ -82,7 +82,7 @@ async def opened(tmp_path: Path, seconds: float = 60.0) -> AsyncIterator[Place]:
     async def admit(visitor: Visitor) -> Admitted:
         visitors.append(visitor)
         if (name := name_of(visitor.certificate)) == "nobody":
-            raise PeerRefused("shows no certificate")
+            raise PeerRefused("shows no certificate", b"farewell")
         return Admitted(path=tmp_path / "echo.sock", owner=name, seconds=seconds)
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -139,7 +139,7 @@ async def test_large_data_passes_whole_in_both_directions(tmp_path: Path) -> Non
 
 async def test_a_caller_without_a_certificate_is_shown_to_whoever_admits(tmp_path: Path) -> None:
     async with opened(tmp_path) as place:
-        assert await answer(await place.dial(None)) == b""
+        assert await answer(await place.dial(None)) == b"farew"  # as many bytes as were sent
         assert place.visitors[0].certificate is None
 
 

@@ -1,0 +1,153 @@
+"""The control plane's port for other machines: one TLS port, one decision about the caller for each connection."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, NoReturn
+
+from cryptography import x509
+
+from hauberk.api.problem import problem
+from hauberk.citadel.attestation import AttestationRefused, Attested
+from hauberk.citadel.authorities import NoIssuer
+from hauberk.citadel.join import Machines
+from hauberk.citadel.nodes import NodeRefused, control_plane_id
+from hauberk.citadel.state import StateUnusable
+from hauberk.identity.csr import read_public_key_der
+from hauberk.identity.trust import Trust
+from hauberk.kit.log import logger
+from hauberk.kit.tls import PeerRefused, server_context
+from hauberk.kit.tls_door import Admitted, TlsDoor, Visitor, listen_tcp
+from hauberk.local import remote_join
+from hauberk.local.remote_certificate import NotObtained, Own, OwnCertificate, Signed
+from hauberk.local.remote_doors import API, JOIN, PROTOCOLS, NodeDoors, Services
+from hauberk.local.remote_listen import Listen, format_address
+
+HOLDER: Final = "control-plane"
+_JOINING: Final = "machines that join"  # connections of those who have no name yet; no node is called so
+_JOIN_SECONDS: Final = 30.0
+# However long a certificate lives: now and then it is looked at anew who calls.
+_LONGEST_CONNECTION: Final = timedelta(hours=24)
+
+_log = logger("remote")
+
+
+class RemoteMachines:
+    """Serves the machines that have joined, and those that would like to. `run` serves; the rest is called from the same event loop."""
+
+    def __init__(self, listen: Listen, machines: Machines, services: Services, directory: Path) -> None:
+        citadel = services.citadel
+        self._listen = listen
+        self._machines = machines
+        self._citadel = citadel
+        self._directory = directory
+        self._clock = citadel.ground.clock
+        self._doors = NodeDoors(directory, services)
+        self._door = TlsDoor(self._context, self._admit)
+        self._own = OwnCertificate(control_plane_id(citadel.trust_domain), self._ask, self._clock)
+        self._made: tuple[Own, Trust, ssl.SSLContext] | None = None
+
+    @property
+    def connections(self) -> dict[str, int]:
+        """How many connections each machine has."""
+        return self._door.guests()
+
+    def shut_out(self, node: str) -> None:
+        """Every connection of the machine ends now, and what was served to it."""
+        ended = self._door.show_out(node)
+        self._doors.close(node)
+        _log.info("a machine is shut out", node=node, connections=ended)
+
+    async def run(self) -> NoReturn:
+        """Serves until cancelled. OSError if the port cannot be had."""
+        async with self._prepared(), asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._own.run(), name="remote:certificate")
+            tasks.create_task(self._follow_trust(), name="remote:trust")
+            await self._own.current.first()
+            listener = listen_tcp(self._listen.address)
+            tasks.create_task(self._door.serve(listener), name="remote:door")
+            _log.info("serving other machines", address=format_address(self._listen.address))
+            await asyncio.Event().wait()
+        raise AssertionError("waits for ever")
+
+    @asynccontextmanager
+    async def _prepared(self) -> AsyncIterator[None]:
+        await asyncio.to_thread(self._directory.mkdir, 0o700, parents=True, exist_ok=True)
+        try:
+            async with remote_join.serving(self._machines, self._join_socket):
+                yield
+        finally:
+            await self._doors.close_all()
+
+    @property
+    def _join_socket(self) -> Path:
+        return self._directory / "join.sock"
+
+    # --- what the port shows and believes
+
+    def _context(self) -> ssl.SSLContext:
+        own, trust = self._own.current.value, self._citadel.trust
+        assert own is not None, "nobody is let in before there is a certificate"
+        if self._made is None or self._made[0] is not own or self._made[1].x509_authorities != trust.x509_authorities:
+            self._made = own, trust, server_context(own.credentials, trust.bundle.pems, PROTOCOLS)
+        return self._made[2]
+
+    async def _ask(self, csr_der: bytes) -> Signed:
+        attested = Attested(
+            spiffe_id=control_plane_id(self._citadel.trust_domain),
+            holder=HOLDER,
+            node=self._machines.local_node,
+            evidence={"asked": "the control plane for itself"},
+        )
+        try:
+            issued = await self._citadel.issuer.issue_to(attested, read_public_key_der(csr_der), by=HOLDER)
+        except (AttestationRefused, NoIssuer, StateUnusable) as exc:
+            raise NotObtained(str(exc)) from exc
+        return Signed(chain_der=issued.chain_der, authority_id=issued.row.authority_id)
+
+    async def _follow_trust(self) -> None:
+        async for trust in self._citadel.changes():
+            own = self._own.current.value
+            if own is not None and own.authority_id in trust.renew:
+                self._own.renew()
+
+    # --- who calls
+
+    async def _admit(self, visitor: Visitor) -> Admitted:
+        if visitor.protocol == JOIN:
+            return Admitted(path=self._join_socket, owner=_JOINING, seconds=_JOIN_SECONDS)
+        if visitor.certificate is None:
+            raise PeerRefused("shows no certificate")
+        try:
+            node = self._node_of(visitor.certificate)
+        except NodeRefused as refused:
+            # It has proven who it is, so it may know why; an answer in the API's form, which is what an agent asks in first.
+            raise PeerRefused(str(refused), _farewell(str(refused)) if visitor.protocol == API else b"") from refused
+        if visitor.protocol not in PROTOCOLS:
+            raise PeerRefused(f"node {node} speaks {visitor.protocol!r}, which nobody speaks here")
+        await self._machines.nodes.seen(node, self._clock.now())
+        path = await self._doors.path(node, visitor.protocol)
+        return Admitted(path=path, owner=node, seconds=self._life(visitor.certificate))
+
+    def _node_of(self, certificate: bytes) -> str:
+        node, serial = self._machines.admit(certificate)
+        if self._machines.is_revoked(serial):
+            raise NodeRefused(f"the certificate {serial} of node {node} was revoked")
+        return node
+
+    def _life(self, certificate: bytes) -> float:
+        """Seconds until the certificate has expired: no connection may outlive it."""
+        left = x509.load_der_x509_certificate(certificate).not_valid_after_utc - self._clock.now()
+        return max(0.0, min(left, _LONGEST_CONNECTION).total_seconds())
+
+
+def _farewell(reason: str) -> bytes:
+    """An HTTP answer that says why nothing else is answered."""
+    remedy = "on the control plane's machine: hauberk ca nodes"
+    body = json.dumps({"problems": [problem("HBK0506", reason, remedy=remedy).to_json()]}).encode()
+    head = f"HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
