@@ -86,17 +86,24 @@ class Issuer:
 
         Raises AttestationRefused if the identity, its holder or its machine is revoked.
         """
-        if (reason := self.refusals.reason(attested.spiffe_id, attested.holder, attested.node)) is not None:
+        if (reason := self._refusal(attested)) is not None:
             raise AttestationRefused(reason)
         while True:
             now = self._ground.clock.now()
             issuing = await self._succession.current(now)
             issued = await self._signed(issuing, attested, public_key, now)
             await self._record(issued, attested, by, now)
+            if (reason := self._refusal(attested)) is not None:
+                # Revoked while it was written down. Whoever revoked may not have seen it, so nobody may be given it.
+                await self._ground.state.write(write_revoked(issued.row.serial, now, reason))
+                raise AttestationRefused(reason)
             if issuing.id not in self._ground.publication.trust.renew:
                 return issued
             # The root was exchanged meanwhile, and nobody may be given anything below the old one any more.
             await self._ground.state.write(write_revoked(issued.row.serial, now, _UNDELIVERED))
+
+    def _refusal(self, attested: Attested) -> str | None:
+        return self.refusals.reason(attested.spiffe_id, attested.holder, attested.node)
 
     async def _signed(self, issuing: Issuing, attested: Attested, public_key: PublicKey, now: datetime) -> Issued:
         serial = next_serial()

@@ -26,6 +26,7 @@ from hauberk.local.citadel import ServedCitadel
 from hauberk.local.first_objects import DEFAULT_TRUST_DOMAIN, declared_trust_domain, put_first_objects
 from hauberk.local.names import NamesTable
 from hauberk.local.pilot import ServedPilot, SidecarTranslator
+from hauberk.local.revoker import StoreRevoker
 from hauberk.mesh.settings import MeshSettings
 from hauberk.pilot.pilot import Pilot
 from hauberk.sources.problems import StoreError
@@ -90,6 +91,7 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
         pilot=ServedPilot(pilot),
         names=NamesTable(store),
         authority=HttpAuthority(served.citadel),
+        revoker=StoreRevoker(store, served.revocations),
         clock=clock,
     )
     places.xds_socket.unlink(missing_ok=True)  # a killed predecessor's
