@@ -75,6 +75,15 @@ class Places:
         """The one directory that a pod's Envoy may see; short, because socket paths are limited."""
         return self.run / "pods" / _short(uid)
 
+    def workload_run(self, uid: str) -> Path:
+        """The directory of a pod's Workload API, which its programs see under another name."""
+        return self.run / "ids" / _short(uid)
+
+    @property
+    def workload_socket(self) -> Path:
+        """SPIFFE Workload API for processes that are in no pod; beside the run directory, which only this user may enter."""
+        return self.run.with_name(f"{self.mesh}.workload.sock")
+
     @property
     def longest_socket(self) -> int:
         """Bytes of the longest path of a socket of this mesh."""

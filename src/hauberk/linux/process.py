@@ -26,6 +26,11 @@ class ContainerView:
     hosts: str
     hidden: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
+    sockets: str = ""  # a directory of the mesh that is seen, and cannot be written, at `SOCKETS`; "" = none
+
+
+# Where a container finds the sockets that are there for it alone.
+SOCKETS = "/run/spiffe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

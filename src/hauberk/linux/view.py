@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from hauberk.linux import mounts
 from hauberk.linux.failure import LinuxFailure
+from hauberk.linux.process import SOCKETS
 
 if TYPE_CHECKING:
     from hauberk.linux.process import ContainerView
@@ -49,6 +50,8 @@ def build(view: ContainerView, guard: Guard, *, cwd: str, read_only: bool, user:
     """
     mounts.make_private()
     devices = {name: os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC) for name in _DEVICES}
+    # Held before everything around it is hidden.
+    sockets = os.open(view.sockets, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if view.sockets else None
     # Read before /run is hidden: the file is often a link into it.
     names = {path: os.path.realpath(path) for path in ("/etc/resolv.conf", "/etc/hosts", "/etc/hostname")}
     if read_only:
@@ -61,6 +64,9 @@ def build(view: ContainerView, guard: Guard, *, cwd: str, read_only: bool, user:
     _mount_proc(devices["null"])
     _mount_sys()
     _mount_runtime()
+    if sockets is not None:
+        _show_sockets(sockets)
+        os.close(sockets)
     contents = {"/etc/resolv.conf": view.resolv_conf, "/etc/hosts": view.hosts, "/etc/hostname": view.hostname + "\n"}
     _mount_dev(devices, {names[path]: text for path, text in contents.items() if path in _expected(names)})
     for descriptor in devices.values():
@@ -171,6 +177,14 @@ def _mount_runtime() -> None:
     """/run is empty: the sockets in it lead to services that would do on the machine what the container may not."""
     if Path(_RUNTIME).is_dir():
         mounts.mount("tmpfs", _RUNTIME, mounts.NOSUID | mounts.NODEV, "mode=0755,size=16m")
+
+
+def _show_sockets(directory: int) -> None:
+    """A directory of the mesh appears inside the empty /run; its sockets can be connected to, and nothing can be put beside them."""
+    target = Path(SOCKETS)
+    target.mkdir(mode=0o755, parents=True)
+    mounts.bind(f"/proc/self/fd/{directory}", str(target))
+    mounts.set_read_only(str(target))
 
 
 def _mount_dev(devices: dict[str, int], files: dict[str, str]) -> None:

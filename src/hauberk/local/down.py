@@ -34,6 +34,7 @@ def stop(places: Places, *, purge: bool = False, timeout: float = 60.0) -> None:
     if held is None and places.state.is_dir():
         held = _end(places, timeout)
     try:
+        places.workload_socket.unlink(missing_ok=True)
         run_directory.remove(places.run)
         if purge:
             _purge(places)

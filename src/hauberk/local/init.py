@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 import traceback
 from typing import Any, Final, NoReturn
@@ -16,7 +17,7 @@ from typing import Any, Final, NoReturn
 from hauberk import __version__
 from hauberk.kit.places import Places
 from hauberk.linux.failure import LinuxFailure, encode_failure
-from hauberk.local import ground, logfile, run_directory
+from hauberk.local import ground, logfile, run_directory, workload_door
 from hauberk.local.children import Children
 from hauberk.local.loop import READABLE, Loop
 from hauberk.local.order import ORDER_VARIABLE, Order
@@ -31,7 +32,7 @@ _STOP_SECONDS: Final = 60.0  # for a stop asked for by a signal, or by the end o
 class Init:
     """One mesh on one machine, from the moment its namespaces stand."""
 
-    def __init__(self, order: Order, places: Places) -> None:
+    def __init__(self, order: Order, places: Places, door: socket.socket | None) -> None:
         self._order = order
         self._places = places
         self._started = time.time()
@@ -40,6 +41,8 @@ class Init:
         floor = ground.survey(places, rootless=order.rootless)
         self._children = Children(self._loop, floor)
         self._server = Server(self._loop, floor, self._children, describe=self._describe, stop=self.stop)
+        if door is not None:
+            self._server.keep(workload_door.KEPT, door.detach())
         environment = dict(os.environ) | places.environment() | {"HAUBERK_MESH": places.mesh, "HAUBERK_ROOTLESS": str(int(order.rootless))}
         launch = Launch(loop=self._loop, ground=floor, children=self._children, environment=environment)
         self._parts = tuple(Part(name, places.process_log(name), launch) for name in order.parts)
@@ -115,6 +118,9 @@ def main() -> None:
     # Before the user namespace is entered: there everybody believes to be root, and the places would be root's.
     places = Places(order.mesh)
     try:
+        # Before anything is entered: it must see the machine's processes, which nothing in here does.
+        descriptors = tuple(each for each in (order.lock, order.report, order.lifeline) if each is not None)
+        door = workload_door.start(places, rootless=order.rootless, close=descriptors)
         if order.rootless:
             ground.enter_user_namespace()
         ground.enter_namespaces()
@@ -123,7 +129,7 @@ def main() -> None:
             _report(order.report, {"pid": pid})
             os._exit(0)
         ground.settle()
-        init = Init(order, places)
+        init = Init(order, places, door)
         init.open()
     except (LinuxFailure, OSError) as error:
         _refuse(order, error)

@@ -131,6 +131,10 @@ class Server:
         listener.listen(64)
         self._loop.watch(listener.fileno(), READABLE, lambda _: self._accept(listener))
 
+    def keep(self, name: str, descriptor: int) -> None:
+        """A socket of the mesh's own is among those that clients can take."""
+        self._kept[name] = descriptor
+
     def _accept(self, listener: socket.socket) -> None:
         try:
             sock, _ = listener.accept()

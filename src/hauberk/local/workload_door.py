@@ -1,0 +1,138 @@
+"""The door of the Workload API for processes that are in no pod: a process of the mesh that stayed outside of its namespaces.
+
+Inside them the agent sees neither the machine's processes nor (rootless) what the machine lets their own user see. So this process
+listens, asks the kernel who connects, and hands each connection to the agent together with a pidfd; what the agent wants to know of
+the process behind a pidfd, it looks up. It decides nothing and holds no secret. It ends when init has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from hauberk.linux.evidence import Examiner, Unprovable
+from hauberk.linux.packet import PacketMalformed, close_all, receive_packet, send_packet
+from hauberk.linux.peer import PeerGone, open_peer
+from hauberk.local import logfile
+
+if TYPE_CHECKING:
+    from hauberk.kit.places import Places
+
+KEPT: Final = "workload-door"  # init keeps its end under this name, for each agent to take
+_BACKLOG: Final = 128
+
+
+def start(places: Places, *, rootless: bool, close: tuple[int, ...]) -> socket.socket | None:
+    """Our end of a door that stands, None if it could not be made (the mesh goes on without it). `close` is not for the door.
+
+    To be called before any namespace is entered, by a process with one thread.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        listener = _listen(places.workload_socket, rootless=rootless)
+    except OSError as error:
+        logfile.write_line(2, "processes outside of pods get no identity", path=str(places.workload_socket), why=str(error))
+        ours.close()
+        theirs.close()
+        return None
+    if os.fork() == 0:
+        try:
+            ours.close()
+            close_all(close)
+            _serve(listener, theirs, places.workload_socket)
+        finally:
+            os._exit(0)
+    listener.close()
+    theirs.close()
+    return ours
+
+
+def _listen(path: Path, *, rootless: bool) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener.bind(str(path))
+        if rootless:
+            path.chmod(0o600)  # of all processes that may have an identity, none is another user's
+        else:
+            # Everybody may ask, and is answered by what he is. Names below the directory are guessed easily; their modes protect them.
+            path.chmod(0o666)
+            path.parent.chmod(0o711)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _serve(listener: socket.socket, channel: socket.socket, path: Path) -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a terminal's; init is asked to end, and this follows
+    examiner = Examiner()
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(listener, selectors.EVENT_READ)
+        waiting.register(channel, selectors.EVENT_READ)
+        while True:
+            ready = {key.fileobj for key, _ in waiting.select()}
+            if channel in ready and not _answer(channel, examiner):
+                break
+            if listener in ready:
+                _let_in(listener, channel)
+    path.unlink(missing_ok=True)
+
+
+def _let_in(listener: socket.socket, channel: socket.socket) -> None:
+    """Who has connected is handed to the agent; if none has taken the last ones yet, he is turned away."""
+    try:
+        connection, _ = listener.accept()
+    except OSError:
+        return
+    with connection:
+        try:
+            peer = open_peer(connection)
+        except (PeerGone, OSError):
+            return
+        try:
+            caller = {"op": "caller", "pid": peer.pid, "uid": peer.uid, "gid": peer.gid}
+            channel.setblocking(False)
+            send_packet(channel, caller, (connection.fileno(), peer.pidfd))
+        except OSError:
+            return
+        finally:
+            channel.setblocking(True)
+            os.close(peer.pidfd)
+
+
+def _answer(channel: socket.socket, examiner: Examiner) -> bool:
+    """Whether there is still somebody to serve: one question was read and answered."""
+    try:
+        packet = receive_packet(channel)
+    except PacketMalformed:
+        return True
+    except OSError:
+        return False
+    if packet is None:
+        return False
+    question, descriptors = packet
+    try:
+        send_packet(channel, {"op": "evidence", "id": question.get("id", 0), **_examined(examiner, question, descriptors)})
+    except OSError:
+        return False
+    finally:
+        close_all(descriptors)
+    return True
+
+
+def _examined(examiner: Examiner, question: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+    try:
+        uid, gid = int(question["uid"]), int(question["gid"])
+        return {"evidence": examiner.examine(descriptors[0], uid=uid, gid=gid, digest=bool(question["digest"]))}
+    except (PeerGone, Unprovable) as exc:
+        return {"refused": str(exc)}
+    except (KeyError, IndexError, TypeError, ValueError, OSError) as exc:
+        return {"refused": f"the question is not understood: {type(exc).__name__}"}
