@@ -63,6 +63,9 @@ class Refusals(Protocol):
     def banned(self, node: str) -> bool:
         """Whether the machine is shut out."""
 
+    def is_listed(self, serial: str) -> bool:
+        """Whether the certificate of that serial must not be believed, so that nobody waits for its end."""
+
     @property
     def in_force(self) -> bool:
         """Whether proxies have revocation lists, and so believe no issuing authority whose list they have not."""
@@ -78,6 +81,9 @@ class NobodyRefused:
         return None
 
     def banned(self, node: str) -> bool:
+        return False
+
+    def is_listed(self, serial: str) -> bool:
         return False
 
     @property

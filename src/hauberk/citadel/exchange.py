@@ -191,11 +191,16 @@ class Exchange:
         renewing = progress is not None and progress.stage is Stage.RENEW
         silent = Report(sequence=0, node_time=now)  # connected, and has not said anything yet
         return Facts(
-            reports={node: agent.report or silent for node, agent in self._roster.agents.items() if not banned(node)},
+            reports={node: self._believed(agent.report or silent) for node, agent in self._roster.agents.items() if not banned(node)},
             expected={node: end for node, end in read_living_nodes(state, now).items() if not banned(node)},
             living=tuple(row for row in read_living(state, now, sorted(leaving)) if not banned(row.node)) if renewing else (),
             leaving=leaving,
         )
+
+    def _believed(self, report: Report) -> Report:
+        """`report` without those whose certificates nobody believes: they may not have others, so they would be waited for in vain."""
+        holders = tuple(holder for holder in report.holders if not self.refusals.is_listed(holder.serial))
+        return report if len(holders) == len(report.holders) else replace(report, holders=holders)
 
     def _told(self, trust: Trust, rows: slots.Rows) -> Trust:
         """`trust` with what the rows of authorities say."""

@@ -118,13 +118,14 @@ class Revocations:
         async with self._changing:
             now = self._ground.clock.now()
             key = (target.what, target.value)
+            before = self._rows.get(key)
+            row = before or RevocationRow(
+                what=target.what, value=target.value, name=target.name, at=now, by=by, reason=reason, until=self._until(target)
+            )
+            # First in memory: from this moment on nothing is issued, and what is being issued now is asked about again.
+            self._rows[key] = row
             living = await asyncio.to_thread(self.certificates, target)
-            if (row := self._rows.get(key)) is None:
-                row = RevocationRow(
-                    what=target.what, value=target.value, name=target.name, at=now, by=by, reason=reason, until=_until(target, living)
-                )
-                # First in memory: from this moment on nothing is issued. Who is being issued something now is asked again after it.
-                self._rows[key] = row
+            if before is None:
                 try:
                     trust = await self._publish(now, write_revocation(row), *(write_revoked(each.serial, now, row.told) for each in living))
                 except BaseException:
@@ -183,7 +184,8 @@ class Revocations:
     def _find(self, now: datetime) -> dict[str, Listed]:
         found: dict[str, Listed] = {}
         for row in self._rows.values():
-            for issued in self._issued(row.what, row.value, row.name):
+            known = self._issued(row.what, row.value, row.name)
+            for issued in known:
                 one = Listed(
                     serial=issued.serial,
                     since=row.at,
@@ -193,8 +195,8 @@ class Revocations:
                 )
                 if one.matters(now):
                     found.setdefault(one.serial, one)
-            if row.what is What.SERIAL and row.value not in found and (row.until is None or now < row.until):
-                found[row.value] = Listed(serial=row.value, since=row.at, not_after=row.until)
+            if row.what is What.SERIAL and not known:
+                found.setdefault(row.value, Listed(serial=row.value, since=row.at, not_after=row.until))
         return found
 
     def _issued(self, what: What, value: str, name: str) -> tuple[IssuedRow, ...]:
@@ -208,6 +210,11 @@ class Revocations:
             case What.IDENTITY:
                 return read_issued_of(state, spiffe_id=value)
 
+    def _until(self, target: Target) -> datetime | None:
+        """When the revocation is over by itself: of one certificate, when it has expired; one that nobody knows has no end."""
+        found = self._issued(target.what, target.value, target.name) if target.what is What.SERIAL else ()
+        return found[0].not_after + KEPT_AFTER_EXPIRY if found else None
+
     def _revoked(self) -> Revoked:
         return Revoked(
             serials=frozenset(self._listed),
@@ -220,13 +227,6 @@ class Revocations:
 def pod_of(holder: str) -> str:
     """The uid of the pod that `holder` (as the ledger names it) is; empty if it is none."""
     return holder.rpartition(" ")[2] if holder.startswith(_POD) else ""
-
-
-def _until(target: Target, living: tuple[IssuedRow, ...]) -> datetime | None:
-    """When the revocation is over by itself: of one certificate, when it has expired; one that nobody knows has no end."""
-    if target.what is not What.SERIAL or not living:
-        return None
-    return living[0].not_after + KEPT_AFTER_EXPIRY
 
 
 def _event(kind: EventKind, row: RevocationRow, living: tuple[IssuedRow, ...], by: str, when: datetime | None = None) -> Event:
