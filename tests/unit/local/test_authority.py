@@ -1,33 +1,19 @@
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from hauberk.api.config_map import ConfigMap
 from hauberk.api.metadata import Metadata
 from hauberk.api.pod import Pod
 from hauberk.api.service_account import ServiceAccount
-from hauberk.citadel.authority import Citadel
-from hauberk.citadel.settings import CitadelSettings
-from hauberk.local.authority import ServiceAccountAbsent, StoreAuthority
+from hauberk.citadel.attestation import AttestationRefused, Caller
+from hauberk.identity.wire import AgentSubject, EntrySubject, PodSubject
+from hauberk.local.authority import StoreAttestor
 from hauberk.sources.change import Put
 from hauberk.sources.store import Store
-
-NOW = datetime(2026, 7, 1, tzinfo=UTC)
-
-
-class StoppedClock:
-    def now(self) -> datetime:
-        return NOW
-
-    def monotonic(self) -> float:
-        return 0.0
 
 
 @pytest_asyncio.fixture
@@ -42,32 +28,56 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await opened.close()
 
 
+CALLER = Caller(node="here", evidence=(("socket", "test"),))
+
+
 @pytest.fixture
-def authority(store: Store, tmp_path: Path) -> StoreAuthority:
-    citadel = Citadel.open(tmp_path / "ca", trust_domain="cluster.local", settings=CitadelSettings(), now=NOW)
-    return StoreAuthority(store, citadel, StoppedClock())
+def attestor(store: Store) -> StoreAttestor:
+    return StoreAttestor(store, "cluster.local", takes_part=lambda node: node == "here")
 
 
-async def issue(store: Store, authority: StoreAuthority) -> x509.Certificate:
+def claim(store: Store) -> PodSubject:
     pod = store.find(Pod, "shop", "web")
     assert pod is not None
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    csr = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.PEM).decode()
-    issued = await authority.issue(csr=csr, namespace="shop", name="web", uid=pod.metadata.uid, node="here")
-    assert issued["trustBundle"] == authority.trust_bundle()["trustBundle"]
-    return x509.load_pem_x509_certificate(issued["certificateChain"][0].encode())
+    return PodSubject(namespace="shop", name="web", uid=pod.metadata.uid)
 
 
-async def test_an_identity_that_nobody_declared_is_not_certified(store: Store, authority: StoreAuthority) -> None:
-    with pytest.raises(ServiceAccountAbsent, match="runs as ServiceAccount front, which does not exist in shop"):
-        await issue(store, authority)
-    await store.commit([Put(object=ServiceAccount(metadata=Metadata(name="front", namespace="shop")))])
-    names = (await issue(store, authority)).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://cluster.local/ns/shop/sa/front"]
+async def declare(store: Store, mesh: str = "{}") -> None:
+    settings = ConfigMap(metadata=Metadata(name="istio", namespace="istio-system"), data={"mesh": mesh})
+    await store.commit([Put(object=ServiceAccount(metadata=Metadata(name="front", namespace="shop"))), Put(object=settings)])
 
 
-async def test_the_meshs_settings_say_how_long_a_certificate_lives(store: Store, authority: StoreAuthority) -> None:
-    settings = ConfigMap(metadata=Metadata(name="istio", namespace="istio-system"), data={"mesh": "hauberk: {certificateLifetime: 10s}"})
-    account = ServiceAccount(metadata=Metadata(name="front", namespace="shop"))
-    await store.commit([Put(object=account), Put(object=settings)])
-    assert (await issue(store, authority)).not_valid_after_utc == NOW + timedelta(seconds=10)
+async def test_an_identity_that_nobody_declared_is_not_certified(store: Store, attestor: StoreAttestor) -> None:
+    with pytest.raises(AttestationRefused, match="runs as ServiceAccount front, which does not exist in shop"):
+        attestor.attest(claim(store), CALLER)
+    await declare(store)
+    attested = attestor.attest(claim(store), CALLER)
+    assert str(attested.spiffe_id) == "spiffe://cluster.local/ns/shop/sa/front"
+    assert attested.holder == f"pod shop/web {claim(store).uid}"
+    assert (attested.evidence["placedOn"], attested.evidence["socket"]) == ("here", "test")
+
+
+async def test_an_agent_gets_nothing_for_a_pod_of_another_machine(store: Store, attestor: StoreAttestor) -> None:
+    await declare(store)
+    with pytest.raises(AttestationRefused, match="does not run on node 'there'"):
+        attestor.attest(claim(store), Caller(node="there"))
+
+
+async def test_an_agent_is_its_machines_own_and_no_others(attestor: StoreAttestor) -> None:
+    attested = attestor.attest(AgentSubject(), CALLER)
+    assert (str(attested.spiffe_id), attested.holder) == ("spiffe://cluster.local/hauberk/agent/here", "agent here")
+    with pytest.raises(AttestationRefused, match="takes no part"):
+        attestor.attest(AgentSubject(), Caller(node="stranger"))
+
+
+async def test_the_meshs_settings_say_how_long_a_certificate_lives(store: Store, attestor: StoreAttestor) -> None:
+    await declare(store, "hauberk: {certificateLifetime: 10s}")
+    assert attestor.attest(claim(store), CALLER).lifetime == timedelta(seconds=10)
+
+
+async def test_an_entry_of_the_settings_gets_its_identity_on_the_evidence_it_wants(store: Store, attestor: StoreAttestor) -> None:
+    await declare(store, "hauberk: {workloadEntries: [{name: cron, serviceAccount: shop/front, selectors: {uid: 1000}}]}")
+    attested = attestor.attest(EntrySubject(name="cron", evidence=(("uid", "1000"),)), CALLER)
+    assert (str(attested.spiffe_id), attested.holder) == ("spiffe://cluster.local/ns/shop/sa/front", "entry cron")
+    with pytest.raises(AttestationRefused, match="uid"):
+        attestor.attest(EntrySubject(name="cron", evidence=(("uid", "0"),)), CALLER)
