@@ -118,24 +118,27 @@ class Revocations:
         async with self._changing:
             now = self._ground.clock.now()
             key = (target.what, target.value)
-            before = self._rows.get(key)
-            row = before or RevocationRow(
+            if (known := self._rows.get(key)) is not None:
+                living = await asyncio.to_thread(self.certificates, target)
+                return Revocation(row=known, certificates=living, sequence=self._ground.publication.trust.sequence)
+            row = RevocationRow(
                 what=target.what, value=target.value, name=target.name, at=now, by=by, reason=reason, until=self._until(target)
             )
             # First in memory: from this moment on nothing is issued, and what is being issued now is asked about again.
             self._rows[key] = row
-            living = await asyncio.to_thread(self.certificates, target)
-            if before is None:
-                try:
-                    trust = await self._publish(now, write_revocation(row), *(write_revoked(each.serial, now, row.told) for each in living))
-                except BaseException:
-                    del self._rows[key]
-                    raise
-                await self._ground.audit(_event(EventKind.REVOKED, row, living, by))
-                _log.warning("revoked", what=row.what.value, value=row.value, by=by, reason=reason, certificates=len(living))
-            else:
-                trust = self._ground.publication.trust
-            return Revocation(row=row, certificates=living, sequence=trust.sequence)
+            try:
+                return await self._revoke(row, target, now)
+            except Exception:
+                del self._rows[key]
+                raise
+
+    async def _revoke(self, row: RevocationRow, target: Target, now: datetime) -> Revocation:
+        living = await asyncio.to_thread(self.certificates, target)
+        marks = (write_revoked(each.serial, now, row.told) for each in living)
+        trust = await self._publish(now, write_revocation(row), *marks)
+        await self._ground.audit(_event(EventKind.REVOKED, row, living, row.by))
+        _log.warning("revoked", what=row.what.value, value=row.value, by=row.by, reason=row.reason, certificates=len(living))
+        return Revocation(row=row, certificates=living, sequence=trust.sequence)
 
     async def undo(self, target: Target, *, by: str) -> Revocation:
         """It is believed again, with the certificates that it had; raises NotRevoked."""
@@ -147,7 +150,7 @@ class Revocations:
             living = await asyncio.to_thread(self.certificates, target)
             try:
                 trust = await self._publish(now, forget_revocations((row,)), lifted=living)
-            except BaseException:
+            except Exception:
                 self._rows[target.what, target.value] = row
                 raise
             await self._ground.audit(_event(EventKind.REVOCATION_LIFTED, row, living, by, now))
