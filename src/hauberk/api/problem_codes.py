@@ -1,7 +1,8 @@
 """Every problem code: what `hauberk help errors CODE` and the generated reference show.
 
 Codes are public and never reused. 00xx: the text of a file; 01xx: an object; 02xx: fields without effect here; 03xx: security
-policies; 04xx: settings of the mesh; 05xx: the store and the API; 06xx: objects that do not fit together or do not arrive.
+policies; 04xx: settings of the mesh; 05xx: the store and the API; 06xx: objects that do not fit together or do not arrive;
+07xx: the certificate authority.
 """
 
 from __future__ import annotations
@@ -186,6 +187,9 @@ _TABLE: tuple[tuple[str, Severity, str, str, str], ...] = (
     ("HBK0607", "error", "The configuration could not be made",
      "The control plane itself failed while it translated this object; every proxy keeps its last good configuration.",
      "report it with the control plane's log; undoing the last change helps"),
+    ("HBK0720", "error", "The authority cannot be plugged in",
+     "A certificate, a key or a file that was named for `hauberk ca import` does not do. Nothing was changed: the former authority signs.",
+     "see the message; `hauberk ca import --dry-run` checks without importing"),
 )  # fmt: skip
 
 CODES: dict[str, ProblemCode] = {row[0]: ProblemCode(*row) for row in _TABLE}

@@ -79,3 +79,57 @@ class Revoker(Protocol):
 
     def revocations(self) -> Mapping[str, Any]:
         """All that is revoked."""
+
+
+class ImportFault(Protocol):
+    """One reason why an authority cannot be plugged in, and what to do."""
+
+    @property
+    def where(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def remedy(self) -> str: ...
+
+
+class ImportRefused(Exception):
+    """The authority is not plugged in, and nothing has changed."""
+
+    def __init__(self, status: int, faults: Sequence[ImportFault]) -> None:
+        super().__init__("; ".join(f"{fault.where}: {fault.reason}" for fault in faults))
+        self.status = status
+        self.faults = tuple(faults)
+
+
+class Importer(Protocol):
+    """Plugs in an authority that somebody else has signed."""
+
+    async def import_ca(self, files: Mapping[str, str], *, dry_run: bool, by: str) -> Mapping[str, Any]:
+        """It signs, or will when its root is trusted everywhere; raises ImportRefused. `files`: names by their role (`ca_import`)."""
+
+    def imported(self) -> Mapping[str, Any]:
+        """Which files are followed, and why a change of them was not taken over."""
+
+
+class Machines(Protocol):
+    """The other machines of the mesh. ValueError: what is asked makes no sense; PermissionError: it may not be; LookupError: who?"""
+
+    async def create_token(self, node: str, seconds: float) -> Mapping[str, Any]:
+        """What a machine needs to join as `node`: addresses, whom to trust, and a token that is good once."""
+
+    def nodes(self) -> Mapping[str, Any]:
+        """Every machine that has joined or was banned."""
+
+    async def ban(self, node: str, reason: str) -> Mapping[str, Any]:
+        """The machine is out, and what it held is revoked."""
+
+    async def readmit(self, node: str) -> Mapping[str, Any]:
+        """The machine may join again."""
+
+    def agents(self) -> Sequence[Json]:
+        """The agents of other machines as `status -o json` shows them."""
+
+    def proxy(self, namespace: str, pod: str) -> Json:
+        """What is known here of the proxy of a pod on another machine, beside what pilot knows; empty for any other."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from hauberk.apiserver.parts import Authority, Names, Pilot, Revoker
+from hauberk.apiserver.parts import Authority, Importer, Machines, Names, Pilot, Revoker
 from hauberk.apiserver.rules import Rules
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.sources.store import Store
@@ -29,6 +29,8 @@ class Parts:
     names: Names | None = None
     authority: Authority | None = None
     revoker: Revoker | None = None
+    machines: Machines | None = None
+    importer: Importer | None = None
     clock: Clock = field(default_factory=SystemClock)
     bookmark_seconds: float = BOOKMARK_SECONDS
     ending: asyncio.Event = field(default_factory=asyncio.Event)

@@ -20,6 +20,7 @@ COMMANDS = (
     Entry("check", "hauberk.cli.check:check", "Can this machine run a mesh? Each obstacle with its remedy.", _MESH),
     Entry("up", "hauberk.cli.lifecycle:up", "Start the mesh.", _MESH),
     Entry("down", "hauberk.cli.lifecycle:down", "End the mesh; nothing is left behind.", _MESH),
+    Entry("ca", "hauberk.cli.ca:ca", "The certificate authority: plug in your own, revoke.", _MESH),
     Entry("status", "hauberk.cli.status:status", "Control plane, agent and proxies: synced, certificates, health.", _MESH),
     Entry("apply", "hauberk.cli.objects:apply", "Create or change objects from files.", _OBJECTS),
     Entry("delete", "hauberk.cli.objects:delete", "Delete objects, by file or by name.", _OBJECTS),

@@ -9,6 +9,7 @@ from hauberk.citadel.authority import Citadel, local_caller
 from hauberk.citadel.ground import Ground
 from hauberk.citadel.key_settings import open_key_store
 from hauberk.citadel.nodes import Nodes
+from hauberk.citadel.plugged_import import PluggedImport
 from hauberk.citadel.revocation import Revocations
 from hauberk.citadel.service import serving
 from hauberk.citadel.settings import CitadelSettings
@@ -26,6 +27,7 @@ class ServedCitadel:
     citadel: Citadel
     nodes: Nodes
     revocations: Revocations
+    plugged: PluggedImport
     node: str
 
     @classmethod
@@ -42,7 +44,8 @@ class ServedCitadel:
         except BaseException:
             ground.close()
             raise
-        return cls(ground=ground, citadel=citadel, nodes=nodes, revocations=revocations, node=node)
+        plugged = PluggedImport(citadel)
+        return cls(ground=ground, citadel=citadel, nodes=nodes, revocations=revocations, plugged=plugged, node=node)
 
     async def run(self, places: Places) -> None:
         """Answers this machine's agent, and does what is due, until cancelled."""
@@ -51,6 +54,7 @@ class ServedCitadel:
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             tasks.create_task(self.citadel.run(), name="citadel")
             tasks.create_task(self.revocations.run(), name="revocations")
+            tasks.create_task(self.plugged.follow(), name="imported authority")
 
     def close(self) -> None:
         """Everything is on disk."""

@@ -22,6 +22,7 @@ from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import configure_logging, logger
 from hauberk.kit.places import Places, PlaceUnusable
 from hauberk.local.authority import HttpAuthority
+from hauberk.local.ca_import import ServedImport
 from hauberk.local.citadel import ServedCitadel
 from hauberk.local.first_objects import DEFAULT_TRUST_DOMAIN, declared_trust_domain, put_first_objects
 from hauberk.local.names import NamesTable
@@ -92,6 +93,7 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
         names=NamesTable(store),
         authority=HttpAuthority(served.citadel),
         revoker=StoreRevoker(store, served.revocations),
+        importer=ServedImport(served.citadel, served.plugged),
         clock=clock,
     )
     places.xds_socket.unlink(missing_ok=True)  # a killed predecessor's

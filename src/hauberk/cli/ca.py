@@ -1,0 +1,20 @@
+"""`hauberk ca`: the certificate authority of the mesh."""
+
+from __future__ import annotations
+
+import click
+
+from hauberk.cli.verbs import Entry, VerbGroup
+
+
+@click.command(
+    "ca",
+    cls=VerbGroup,
+    entries=(
+        Entry("import", "hauberk.cli.ca_import:import_", "Become an intermediate of the company's authority.", "Commands"),
+        Entry("revoke", "hauberk.cli.ca_revoke:revoke", "Believe a pod, a certificate or an identity no more.", "Commands"),
+    ),
+    examples=("hauberk ca import /etc/cacerts", "hauberk ca revoke web-7d9f4b -n shop"),
+)
+def ca() -> None:
+    """The certificate authority of the mesh: who may call itself what, and for how long."""
