@@ -44,7 +44,11 @@ async def get_status(request: Request) -> Response:
     plane = {"ready": is_ready(found), "version": found.version, "uptimeSeconds": uptime, "revision": str(found.store.revision)}
     problems = [] if found.pilot is None else [each.to_json() for each in found.pilot.problems]
     proxies = [] if found.pilot is None else list(found.pilot.proxies())
-    return JSONResponse({"controlPlane": plane, "proxies": proxies, "problems": problems})
+    # What is on other machines, nobody but the control plane is there to say.
+    agents = [] if found.machines is None else list(found.machines.agents())
+    if found.machines is not None:
+        proxies = [{**each, **found.machines.proxy(str(each.get("namespace")), str(each.get("pod")))} for each in proxies]
+    return JSONResponse({"controlPlane": plane, "agents": agents, "proxies": proxies, "problems": problems})
 
 
 def is_ready(found: Parts) -> bool:

@@ -101,12 +101,6 @@ class Nodes:
             self.require_unbanned(name)
             await self._keep(NodeRow(name=name, joined=now, token=token, seen=now))
 
-    async def certified(self, name: str, serial: str, not_after: datetime) -> None:
-        """The machine's agent has a newer certificate."""
-        async with self._changing:
-            if (row := self._rows.get(name)) is not None:
-                await self._keep(replace(row, serial=serial, not_after=not_after))
-
     async def seen(self, name: str, now: datetime) -> None:
         """The machine has called."""
         async with self._changing:
@@ -135,7 +129,7 @@ class Nodes:
             row = self._rows.get(name)
             if row is None or row.banned is None:
                 raise NodeRefused(f"node {name} is not banned")
-            row = replace(row, joined=None, banned=None, reason="", token="", serial="", not_after=None)
+            row = replace(row, joined=None, banned=None, reason="", token="")
             await self._keep(row)
             return row
 

@@ -12,8 +12,8 @@ NODES: Final = Table(
     name="nodes",
     create=(
         """CREATE TABLE nodes (
-            name TEXT PRIMARY KEY, joined INTEGER NOT NULL, token TEXT NOT NULL, seen INTEGER NOT NULL, serial TEXT NOT NULL,
-            not_after INTEGER NOT NULL, banned INTEGER NOT NULL, reason TEXT NOT NULL
+            name TEXT PRIMARY KEY, joined INTEGER NOT NULL, token TEXT NOT NULL, seen INTEGER NOT NULL, banned INTEGER NOT NULL,
+            reason TEXT NOT NULL
         ) STRICT, WITHOUT ROWID""",
     ),
 )
@@ -21,30 +21,25 @@ NODES: Final = Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRow:
-    """One machine. `joined` None: not since it was readmitted; `serial`, `not_after`: of its agent's newest certificate."""
+    """One machine. `joined` None: not since it was readmitted. Its agent's certificates are in `issued`."""
 
     name: str
     joined: datetime | None = None
     token: str = ""  # the id of the token it joined with
     seen: datetime | None = None
-    serial: str = ""
-    not_after: datetime | None = None
     banned: datetime | None = None
     reason: str = ""
 
 
 def read_nodes(state: State) -> tuple[NodeRow, ...]:
     """All, by name."""
-    return tuple(_read(*row) for row in state.rows("SELECT name, joined, token, seen, serial, not_after, banned, reason FROM nodes"))
+    return tuple(_read(*row) for row in state.rows("SELECT name, joined, token, seen, banned, reason FROM nodes"))
 
 
 def write_nodes(rows: Sequence[NodeRow]) -> Write:
     """These rows are as given afterwards."""
-    values = [
-        (row.name, _number(row.joined), row.token, _number(row.seen), row.serial, _number(row.not_after), _number(row.banned), row.reason)
-        for row in rows
-    ]
-    return Write("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+    values = [(row.name, _number(row.joined), row.token, _number(row.seen), _number(row.banned), row.reason) for row in rows]
+    return Write("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?)", values)
 
 
 def _number(when: datetime | None) -> int:
@@ -52,14 +47,12 @@ def _number(when: datetime | None) -> int:
 
 
 def _read(*row: object) -> NodeRow:
-    name, joined, token, seen, serial, not_after, banned, reason = row
+    name, joined, token, seen, banned, reason = row
     return NodeRow(
         name=str(name),
         joined=_moment(joined),
         token=str(token),
         seen=_moment(seen),
-        serial=str(serial),
-        not_after=_moment(not_after),
         banned=_moment(banned),
         reason=str(reason),
     )

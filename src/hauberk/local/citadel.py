@@ -11,7 +11,7 @@ from hauberk.citadel.key_settings import open_key_store
 from hauberk.citadel.nodes import Nodes
 from hauberk.citadel.plugged_import import PluggedImport
 from hauberk.citadel.revocation import Revocations
-from hauberk.citadel.service import serving
+from hauberk.citadel.service import Answer, serving
 from hauberk.citadel.settings import CitadelSettings
 from hauberk.kit.clock import Clock
 from hauberk.kit.places import Places
@@ -47,10 +47,14 @@ class ServedCitadel:
         plugged = PluggedImport(citadel)
         return cls(ground=ground, citadel=citadel, nodes=nodes, revocations=revocations, plugged=plugged, node=node)
 
+    def more(self) -> dict[str, Answer]:
+        """What agents may ask for beside certificates, whichever machine they are on."""
+        return {}
+
     async def run(self, places: Places) -> None:
         """Answers this machine's agent, and does what is due, until cancelled."""
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(serving(self.citadel, places.citadel_socket, local_caller(self.node)))
+            await stack.enter_async_context(serving(self.citadel, places.citadel_socket, local_caller(self.node), self.more()))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             tasks.create_task(self.citadel.run(), name="citadel")
             tasks.create_task(self.revocations.run(), name="revocations")

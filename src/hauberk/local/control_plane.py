@@ -27,6 +27,8 @@ from hauberk.local.citadel import ServedCitadel
 from hauberk.local.first_objects import DEFAULT_TRUST_DOMAIN, declared_trust_domain, put_first_objects
 from hauberk.local.names import NamesTable
 from hauberk.local.pilot import ServedPilot, SidecarTranslator
+from hauberk.local.remote_listen import Listen, ListenInvalid
+from hauberk.local.remote_machines import ServedMachines
 from hauberk.local.revoker import StoreRevoker
 from hauberk.mesh.settings import MeshSettings
 from hauberk.pilot.pilot import Pilot
@@ -37,7 +39,7 @@ from hauberk.workloads.controller import Workloads
 TRUST_DOMAIN_VARIABLE = "HAUBERK_TRUST_DOMAIN"  # believed once: when the mesh is first started
 MESH_VARIABLE = "HAUBERK_MESH"
 
-_CANNOT_START = (StoreError, KeyUnreadable, StateUnusable, InvalidKeySetting, InvalidLifetime, PlaceUnusable, OSError)
+_CANNOT_START = (StoreError, KeyUnreadable, StateUnusable, InvalidKeySetting, InvalidLifetime, ListenInvalid, PlaceUnusable, OSError)
 _log = logger("control-plane")
 
 
@@ -48,13 +50,14 @@ class ControlPlaneSettings:
     node: str
     citadel: CitadelSettings
     trust_domain: str = DEFAULT_TRUST_DOMAIN
+    listen: Listen | None = None  # for other machines
 
 
 def read_control_plane_settings() -> ControlPlaneSettings:
     """The settings of the environment."""
     trust_domain = os.environ.get(TRUST_DOMAIN_VARIABLE) or DEFAULT_TRUST_DOMAIN
     # The same name that the agent gives itself: what it says of its pods is compared with it.
-    return ControlPlaneSettings(node=platform.node(), citadel=read_settings(), trust_domain=trust_domain)
+    return ControlPlaneSettings(node=platform.node(), citadel=read_settings(), trust_domain=trust_domain, listen=Listen.read())
 
 
 async def run(places: Places, *, settings: ControlPlaneSettings | None = None, clock: Clock | None = None) -> None:
@@ -85,14 +88,16 @@ async def _open_citadel(store: Store, places: Places, settings: ControlPlaneSett
 
 async def _serve(store: Store, served: ServedCitadel, places: Places, settings: ControlPlaneSettings, clock: Clock) -> None:
     pilot = Pilot(store, SidecarTranslator(), settings=MeshSettings(certificate_life=settings.citadel.certificate_lifetime), clock=clock)
+    machines = ServedMachines(store, served, settings.listen)
     parts = Parts(
         store=store,
-        rules=Rules(node=settings.node, trust_domain=served.citadel.trust_domain),
+        rules=Rules(node=settings.node, trust_domain=served.citadel.trust_domain, joined=served.nodes.joined),
         version=__version__,
         pilot=ServedPilot(pilot),
         names=NamesTable(store),
         authority=HttpAuthority(served.citadel),
         revoker=StoreRevoker(store, served.revocations),
+        machines=machines,
         importer=ServedImport(served.citadel, served.plugged),
         clock=clock,
     )
@@ -100,8 +105,9 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(served.run(places), name="citadel")
         tasks.create_task(pilot.run(f"unix:{places.xds_socket}"), name="pilot")
-        tasks.create_task(Workloads(store, node=settings.node).run(), name="workloads")
+        tasks.create_task(Workloads(store, node=settings.node, others=served.nodes.joined).run(), name="workloads")
         tasks.create_task(server.serve(parts, places.api_socket), name="apiserver")
+        tasks.create_task(machines.run(parts, pilot, places.run / "nodes"), name="machines")
         _log.info("serving", node=settings.node, objects=len(store.list().items), revision=store.revision)
 
 
