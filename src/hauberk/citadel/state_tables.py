@@ -4,6 +4,7 @@ from typing import Final
 
 from hauberk.citadel.state_authorities import AUTHORITIES
 from hauberk.citadel.state_federation import FEDERATION
+from hauberk.citadel.state_imported import IMPORTED
 from hauberk.citadel.state_issued import ISSUED
 from hauberk.citadel.state_join_tokens import JOIN_TOKENS
 from hauberk.citadel.state_nodes import NODES
@@ -13,6 +14,7 @@ from hauberk.citadel.state_revocations import REVOCATIONS
 TABLES: Final = (
     AUTHORITIES,
     FEDERATION,
+    IMPORTED,
     ISSUED,
     JOIN_TOKENS,
     NODES,

@@ -50,6 +50,13 @@ class Succession:
         async with self._changing:
             return await self._succeed(now, at_once=not self.refusals.in_force)
 
+    async def succeed_with(self, made: AuthorityRow, now: datetime) -> bool:
+        """The same with an authority made elsewhere, in slot prepared, whose key is in the key store already; whether it signs at once."""
+        async with self._changing:
+            at_once = not self.refusals.in_force
+            await self._follow(made, now, at_once=at_once)
+            return at_once
+
     async def advance(self, facts: Facts, now: datetime) -> None:
         """A successor that everybody believes by now signs; `waiting` says who does not."""
         prepared = self.prepared
@@ -90,12 +97,15 @@ class Succession:
             raise NoIssuer("there is no root: run `hauberk ca rotate --root`")
         made = await asyncio.to_thread(authorities.make_issuing, root, next_serial(), now, self._settings.issuing_lifetime)
         _log.info("issuing certificate made", id=made.id, root=root.id)
+        await self._follow(made, now, at_once=at_once)
+        return made.id
+
+    async def _follow(self, made: AuthorityRow, now: datetime, *, at_once: bool) -> None:
         if at_once:
             await self._activate(made, now)
         else:
             await self._write((made,), now)
             self._since = self._ground.publication.trust.sequence
-        return made.id
 
     async def _activate(self, successor: AuthorityRow, now: datetime) -> None:
         await self._write(slots.succeed(self._authorities.rows, successor, now), now)
@@ -114,7 +124,12 @@ class Succession:
     def _is_due(self, issuing: Issuing, now: datetime) -> bool:
         row = self._authorities.find(issuing.id)
         root = self._authorities.find(row.parent) if row else None
-        return root is not None and is_issuing_due(issuing, certificate_of(root).not_valid_before_utc, now)
+        # Under a root that is kept elsewhere none can be made: it is imported when there is one.
+        return (
+            root is not None
+            and is_issuing_due(issuing, certificate_of(root).not_valid_before_utc, now)
+            and self._authorities.has_key(root.id)
+        )
 
 
 def is_issuing_due(issuing: Issuing, root_not_before: datetime, now: datetime) -> bool:
