@@ -6,8 +6,7 @@ disturb again whoever came back.
 
 import asyncio
 import json
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
@@ -16,10 +15,7 @@ from hauberk.agent.revocation_sweep import Sentence, charges, condemnation, sent
 from hauberk.agent.sidecar_pod import PodRef
 from hauberk.identity.trust import Trust
 from hauberk.kit.log import logger
-from hauberk.linux.failure import LinuxFailure, UnknownNetwork
-from hauberk.linux.launch import Launcher
-from hauberk.linux.netns import in_network_async
-from hauberk.linux.socket_destroy import destroy_connections
+from hauberk.linux.socket_destroy import Connection
 from hauberk.xds.layers import Layer
 
 # An Envoy that is busy answers later; connections that ought to end are not left alone for that long.
@@ -28,6 +24,10 @@ SECOND_PATIENCE: Final = 4.0
 _LOOK_SECONDS: Final = 0.05
 
 _log = logger("revocation")
+
+
+# Ends what is condemned of a pod's connections; how many those were.
+End = Callable[[PodRef, Callable[[Connection], bool]], Awaitable[int]]
 
 
 class Sidecars(Protocol):
@@ -52,11 +52,11 @@ class Sidecars(Protocol):
 
 
 class Revocations:
-    """`take` what the authority says; `run` does what follows from it."""
+    """`take` what the authority says; `run` does what follows from it. `adopted`: whether the machine's pods are known by now."""
 
-    def __init__(self, *, launcher: Launcher, sidecars: Sidecars, path: Path, adopted: Callable[[], bool]) -> None:
-        self._launcher = launcher
+    def __init__(self, *, sidecars: Sidecars, end: End, path: Path, adopted: Callable[[], bool]) -> None:
         self._sidecars = sidecars
+        self._end_in = end
         self._path = path
         self._adopted = adopted
         self._layer: Layer | None = None
@@ -112,23 +112,8 @@ class Revocations:
 
     async def _end(self, sentence: Sentence) -> None:
         pods = self._sidecars.pods
-        ended = await asyncio.gather(*(self._end_in(pod, pods, sentence) for pod in pods))
+        ended = await asyncio.gather(*(self._end_in(pod, condemnation(pod, pods, sentence)) for pod in pods))
         _log.info("connections ended", connections=sum(ended), pods=len(sentence.pods), outside=sentence.outside)
-
-    async def _end_in(self, pod: PodRef, pods: Iterable[PodRef], sentence: Sentence) -> int:
-        condemned = condemnation(pod, tuple(pods), sentence)
-        try:
-            network = await self._launcher.network(pod.network)
-        except UnknownNetwork:
-            return 0  # the pod has just ended, and its connections with it
-        try:
-            return await in_network_async(network, lambda: destroy_connections(condemned))
-        except (LinuxFailure, OSError) as exc:
-            hint = getattr(exc, "hint", "")
-            _log.error("connections of a revoked peer could not be ended", pod=pod.full_name, reason=str(exc), hint=hint)
-            return 0
-        finally:
-            os.close(network)
 
 
 def _is_refused(pod: PodRef, trust: Trust) -> bool:
