@@ -21,7 +21,7 @@ from hauberk.agent.sidecar_pod import PodRef
 from hauberk.identity.spiffe_id import workload_id
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import logger
-from hauberk.telemetry.decode import Decoded, Owner, UndecodableLine, build_record, decode_line
+from hauberk.telemetry.decode import Decoded, Decoder, Owner, UndecodableLine, build_record
 from hauberk.telemetry.edges import Edge, Edges
 from hauberk.telemetry.record import AccessRecord
 from hauberk.telemetry.store import Limits, RecordQuery, RecordStore, party_matches
@@ -52,7 +52,7 @@ class _Source:
     """A pod whose file is read."""
 
     pod: PodRef
-    owner: Owner
+    decoder: Decoder
     tail: Tail
     located: bool = False
 
@@ -106,10 +106,11 @@ class Records:
     def follow(self, pod: PodRef, path: Path) -> None:
         """The lines that the sidecar of `pod` writes to `path` are read from now on, from where they were read last."""
         self._names.update((address, (pod.name, pod.namespace)) for address in pod.addresses)
+        self._forget_parties()
         identity = str(workload_id(self._trust_domain, pod.namespace, pod.service_account))
         address = pod.addresses[0] if pod.addresses else ""
         owner = Owner(pod=pod.name, namespace=pod.namespace, identity=identity, address=address)
-        self._sources[pod.uid] = _Source(pod, owner, Tail(path))
+        self._sources[pod.uid] = _Source(pod, Decoder(owner, self._names.get), Tail(path))
         if self._watch is not None:
             self._watch.changed.set()
 
@@ -123,6 +124,7 @@ class Records:
         await self._work(self._finish, source)
         for address in source.pod.addresses:
             self._names.pop(address, None)
+        self._forget_parties()
 
     async def run(self) -> NoReturn:
         """Lines are read as they are written, until cancelled."""
@@ -177,6 +179,10 @@ class Records:
             await self._work(self._store.close)
         self._thread.shutdown()
 
+    def _forget_parties(self) -> None:
+        for source in tuple(self._sources.values()):
+            self._thread.submit(source.decoder.forget)  # where it is used
+
     # --- in the records' own thread
 
     async def _work(self, function: Callable[P, R], *arguments: P.args, **named: P.kwargs) -> R:
@@ -196,7 +202,7 @@ class Records:
         lines = source.tail.read()
         if not lines:
             return []
-        decoded = self._decoded(lines, source.owner)
+        decoded = self._decoded(lines, source.decoder)
         try:
             store.append([item.entry for item in decoded], [source.tail.position])
         except sqlite3.Error as exc:
@@ -207,12 +213,12 @@ class Records:
             self._kept += len(decoded)
         return decoded
 
-    def _decoded(self, lines: list[bytes], owner: Owner) -> list[Decoded]:
+    def _decoded(self, lines: list[bytes], decoder: Decoder) -> list[Decoded]:
         decoded: list[Decoded] = []
         second = int(self._clock.monotonic())
         for line in lines:
             try:
-                item = decode_line(line, owner, self._names.get)
+                item = decoder.decode(line)
             except UndecodableLine:
                 self._dropped += 1
                 continue

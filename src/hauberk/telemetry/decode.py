@@ -1,6 +1,6 @@
 """From the line a sidecar wrote to an access record. The keys are those of `translate/access_log.py`.
 
-Done in two steps: `decode_line` finds what a record is stored and counted by, for every line as it comes;
+Done in two steps: `Decoder` finds what a record is stored and counted by, for every line as it comes;
 `build_record` makes the whole record, for the few that somebody looks at.
 """
 
@@ -17,6 +17,7 @@ from hauberk.telemetry.store import Entry
 _DENIED = "rbac_access_denied_matched_policy["
 # W3C Trace Context: version, trace, span, flags. What a caller made up otherwise is not passed off as a trace.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-.*")
+_MOST_KNOWN = 10_000  # strangers of many addresses must not fill the memory
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -46,17 +47,44 @@ class Decoded:
     fields: dict[str, Any]
 
 
-def decode_line(line: bytes, owner: Owner, resolve: Resolve) -> Decoded:
-    """What `line`, written by the sidecar of `owner`, is about; raises UndecodableLine."""
-    try:
-        fields = read_fields(line)
-        source, destination = _parties(fields, owner, resolve)
-        seconds, _, fraction = fields["t"].partition(".")
-        time = int(seconds) * 1_000_000 + int(fraction.ljust(6, "0"))
-        entry = Entry(time, source, destination, is_denied(fields), fields.get("r") or "", line)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise UndecodableLine(f"not a line of a sidecar: {exc}") from exc
-    return Decoded(entry, fields)
+class Decoder:
+    """Reads what the sidecar of `owner` writes.
+
+    Most lines are about the same few parties: who they are is found out once, and again after `forget`, when addresses have got
+    other owners.
+    """
+
+    def __init__(self, owner: Owner, resolve: Resolve) -> None:
+        self._owner = owner
+        self._resolve = resolve
+        self._known: dict[tuple[object, ...], tuple[Party, Party]] = {}
+
+    def forget(self) -> None:
+        """`resolve` may answer otherwise from now on."""
+        self._known.clear()
+
+    def decode(self, line: bytes) -> Decoded:
+        """What `line` is about; raises UndecodableLine."""
+        try:
+            fields = read_fields(line)
+            source, destination = self._parties(fields)
+            seconds, _, fraction = fields["t"].partition(".")
+            time = int(seconds) * 1_000_000 + int(fraction.ljust(6, "0"))
+            entry = Entry(time, source, destination, is_denied(fields), fields.get("r") or "", line)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+            raise UndecodableLine(f"not a line of a sidecar: {exc}") from exc
+        return Decoded(entry, fields)
+
+    def _parties(self, fields: dict[str, Any]) -> tuple[Party, Party]:
+        get = fields.get
+        # All that `_parties` looks at. A caller's port changes with each connection, and says nothing.
+        key = (fields["d"], get("oi"), get("pi"), get("c"), get("u"), get("la"), get("w"), get("n"), host_of(get("ca")))
+        parties = self._known.get(key)
+        if parties is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            parties = self._known[key] = _parties(fields, self._owner, self._resolve)
+        return parties
 
 
 def _parties(fields: dict[str, Any], owner: Owner, resolve: Resolve) -> tuple[Party, Party]:

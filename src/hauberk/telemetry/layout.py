@@ -27,9 +27,13 @@ LAYOUTS: Final[Mapping[str, tuple[str, ...]]] = {
 def read_fields(line: bytes) -> dict[str, Any]:
     """The keys of a line and their values, absent where they do not apply. ValueError or KeyError if no sidecar wrote it."""
     if line.startswith(b"{"):
-        fields: dict[str, Any] = json.loads(line)
-        return fields
+        document: dict[str, Any] = json.loads(line)
+        return document
     tag, *values = line.decode("utf-8", "replace").rstrip("\n").split(SEPARATOR)
-    fields = {key: value for key, value in zip(LAYOUTS[tag], values, strict=True) if value}
+    fields: dict[str, Any] = {key: value for key, value in zip(LAYOUTS[tag], values, strict=True) if value}
     fields["k"], fields["d"] = tag[0], tag[1]
-    return fields | {key: int(fields[key]) for key in ("s", "g") if key in fields}
+    if "s" in fields:
+        fields["s"] = int(fields["s"])
+    if "g" in fields:
+        fields["g"] = int(fields["g"])
+    return fields

@@ -1,41 +1,40 @@
-"""Where access records are kept: the last million in SQLite, on bounded disk, indexed by what is asked for.
+"""Where access records are kept: the last million in SQLite, on bounded disk.
 
-A record is stored as the line its sidecar wrote; only what queries select by has columns. The two parties are interned:
-a mesh has few of them, and a table of numbers keeps the indexes small.
+A record is stored as the line its sidecar wrote. What queries select by stands beside the lines, packed, a block of records in one
+row: an index with one entry a record would cost more than all the rest, because it is written to at a thousand places at once. The
+two parties are interned: a mesh has few of them.
 """
 
+import heapq
 import json
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from hauberk.telemetry.block import Row, hash_request_id, join_lines, needle, pack_rows, read_rows, split_lines
 from hauberk.telemetry.record import Party
 
-_SCHEMA_VERSION = 1
-# An index holds the columns a query needs to choose its records, so that only chosen records are read.
+_SCHEMA_VERSION = 2
+# In a block the lines come last: a search reads the beginning of a row only.
 _SCHEMA = """
 CREATE TABLE parties(id INTEGER PRIMARY KEY, identity TEXT, pod TEXT, namespace TEXT, address TEXT, service TEXT, port INTEGER);
 CREATE TABLE positions(file TEXT PRIMARY KEY, inode INTEGER NOT NULL, offset INTEGER NOT NULL);
-CREATE TABLE records(
-    id INTEGER PRIMARY KEY, time INTEGER NOT NULL, source INTEGER NOT NULL, destination INTEGER NOT NULL,
-    denied INTEGER NOT NULL, request INTEGER, line BLOB NOT NULL);
-CREATE INDEX records_time ON records(time);
-CREATE INDEX records_edge ON records(source, destination, time);
-CREATE INDEX records_destination ON records(destination, time);
-CREATE INDEX records_denied ON records(time) WHERE denied;
-CREATE INDEX records_request ON records(request) WHERE request IS NOT NULL;
+CREATE TABLE blocks(
+    id INTEGER PRIMARY KEY, number INTEGER NOT NULL, newest INTEGER NOT NULL, denied INTEGER NOT NULL,
+    rows BLOB NOT NULL, lines BLOB NOT NULL);
+CREATE INDEX blocks_newest ON blocks(newest);
+CREATE INDEX blocks_denied ON blocks(newest) WHERE denied;
 """
 # Not synchronous: records that a power cut takes are no loss; the file stays whole all the same.
 _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-8000", "journal_size_limit=16777216", "temp_store=MEMORY")
-_INSERT = "INSERT INTO records(id, time, source, destination, denied, request, line) VALUES(?,?,?,?,?,?,?)"
+_INSERT = "INSERT OR REPLACE INTO blocks(id, number, newest, denied, rows, lines) VALUES(?,?,?,?,?,?)"
 _INSERT_PARTY = "INSERT INTO parties(id, identity, pod, namespace, address, service, port) VALUES(?,?,?,?,?,?,?)"
 _INSERT_POSITION = "INSERT OR REPLACE INTO positions(file, inode, offset) VALUES(?,?,?)"
-_SOURCE = "source IN (SELECT value FROM json_each(?))"
-_DESTINATION = "destination IN (SELECT value FROM json_each(?))"
+# Bytes of lines below which the last block is written again with what comes next; more would be more writing than it saves.
+_SMALL_BLOCK = 32 << 10
 _OF_DEPLOYMENT = re.compile(
     r"(.+)-(?=[a-z]*\d)[a-z0-9]{8,10}-[a-z0-9]{5}"
 )  # its template's hash (never without a digit in practice), then chance
@@ -62,9 +61,8 @@ class Position(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A stored line, with its number in the order of arrival and its parties."""
+    """A stored line and its parties."""
 
-    id: int
     source: Party
     destination: Party
     line: bytes
@@ -93,6 +91,41 @@ class RecordQuery:
     limit: int = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A query in the store's own numbers; None is any."""
+
+    since: int
+    sources: frozenset[int] | None
+    destinations: frozenset[int] | None
+    denied: bool
+    request: int | None
+
+    @property
+    def condition(self) -> tuple[str, list[object]]:
+        """What a block must fulfil to hold a wanted record, in SQL, with its values."""
+        conditions: list[str] = ["newest >= ?"]
+        values: list[object] = [self.since]
+        if self.denied:
+            conditions.append("denied")
+        if self.request is not None:
+            conditions.append("instr(rows, ?)")
+            values.append(needle(self.request))
+        return " AND ".join(conditions), values
+
+    def chosen(self, packed: bytes) -> Iterator[tuple[int, Row]]:
+        """The wanted rows of a block, with their places in it."""
+        for place, row in enumerate(read_rows(packed)):
+            if (
+                row.time >= self.since
+                and (row.denied or not self.denied)
+                and (self.request is None or row.request == self.request)
+                and (self.sources is None or row.source in self.sources)
+                and (self.destinations is None or row.destination in self.destinations)
+            ):
+                yield place, row
+
+
 class RecordStore:
     """The ring of records in one file. One thread at a time may use it."""
 
@@ -101,10 +134,11 @@ class RecordStore:
         self._limits = limits
         self._parties: dict[Party, int] = {}
         self._named: dict[int, Party] = {}
+        self._strangers = 0  # parties met since those that no record names were forgotten
         self._load_parties()
-        first, last = connection.execute("SELECT min(id), max(id) FROM records").fetchone()
-        self._next: int = (last or 0) + 1
-        self._first: int = first or self._next
+        number, last = connection.execute("SELECT total(number), max(id) FROM blocks").fetchone()
+        self._count = int(number)
+        self._last: int = last or 0
 
     @classmethod
     def open(cls, path: Path, limits: Limits | None = None) -> Self:
@@ -125,30 +159,39 @@ class RecordStore:
     @property
     def count(self) -> int:
         """How many records are kept."""
-        return self._next - self._first
+        return self._count
 
     def append(self, entries: Sequence[Entry], positions: Sequence[Position] = ()) -> None:
         """`entries` and how far their files were read are kept, all or none, and the oldest beyond the limits no longer."""
+        last = self._last
         try:
             with self._connection:
                 self._connection.executemany(_INSERT_POSITION, positions)
-                rows = [self._row(number, entry) for number, entry in enumerate(entries, self._next)]
-                self._connection.executemany(_INSERT, rows)
+                if entries:
+                    last = self._write([self._row(entry) for entry in entries], [entry.line for entry in entries])
         except sqlite3.Error:
             self._load_parties()  # those met in this batch were rolled back with it
             raise
-        self._next += len(entries)
+        self._last = last
+        self._count += len(entries)
         self._prune()
 
     def query(self, query: RecordQuery) -> list[Kept]:
         """The newest records that `query` wants, oldest of them first."""
-        conditions, values = self._conditions(query)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        # The inner query is answered by an index alone; lines are read only of what it chose.
-        chosen = f"SELECT id FROM records {where} ORDER BY time DESC LIMIT ?"  # noqa: S608 - conditions are this module's texts
-        statement = f"SELECT id, source, destination, line FROM records WHERE id IN ({chosen}) ORDER BY time, id"  # noqa: S608 - likewise
-        found = self._connection.execute(statement, (*values, query.limit))
-        return [Kept(number, self._party(source), self._party(destination), line) for number, source, destination, line in found]
+        # Each as (time, block, place in the block, source, destination): among equal times the later arrival is the newer one.
+        found: list[tuple[int, int, int, int, int]] = []
+        wanted = self._wanted(query)
+        for number, newest, packed in self._candidates(wanted):
+            if len(found) == query.limit and newest <= found[0][0]:
+                break
+            for place, row in wanted.chosen(packed):
+                item = (row.time, number, place, row.source, row.destination)
+                if len(found) < query.limit:
+                    heapq.heappush(found, item)
+                else:
+                    heapq.heappushpop(found, item)
+        lines = self._lines({block for _, block, *_ in found})
+        return [Kept(self._party(source), self._party(to), lines[block][place]) for _, block, place, source, to in sorted(found)]
 
     def position(self, file: str) -> Position | None:
         """How far `file` was read."""
@@ -165,12 +208,40 @@ class RecordStore:
         pages, free, size = (self._pragma(name) for name in ("page_count", "freelist_count", "page_size"))
         return (pages - free) * size
 
-    def _row(self, number: int, entry: Entry) -> tuple[int, int, int, int, bool, int | None, bytes]:
+    def _write(self, rows: list[Row], lines: list[bytes]) -> int:
+        """The number of the block that they are in: the last one, while it is small, or a new one."""
+        few = max(self._limits.records // _PRUNE_SHARE, 1)
+        statement = "SELECT number, rows, lines FROM blocks WHERE id = ? AND number < ? AND length(lines) < ?"
+        small = self._connection.execute(statement, (self._last, few, _SMALL_BLOCK)).fetchone()
+        number = self._last if small else self._last + 1
+        if small:
+            rows, lines = [*read_rows(small[1]), *rows], [*split_lines(small[2]), *lines]
+        newest, denied = max(row.time for row in rows), any(row.denied for row in rows)
+        self._connection.execute(_INSERT, (number, len(rows), newest, denied, pack_rows(rows), join_lines(lines)))
+        return number
+
+    def _row(self, entry: Entry) -> Row:
         parties = self._parties
         source = parties.get(entry.source) or self._intern(entry.source)
         destination = parties.get(entry.destination) or self._intern(entry.destination)
-        request = hash_request_id(entry.request_id) if entry.request_id else None
-        return number, entry.time, source, destination, entry.denied, request, entry.line
+        return Row(entry.time, source, destination, hash_request_id(entry.request_id), entry.denied)
+
+    def _candidates(self, wanted: "_Wanted") -> Iterator[tuple[int, int, bytes]]:
+        """Number, newest time and rows of the blocks that may hold what is wanted, the newest first."""
+        condition, values = wanted.condition
+        statement = f"SELECT id, newest, rows FROM blocks WHERE {condition} ORDER BY newest DESC, id DESC"  # noqa: S608 - this module's texts
+        return iter(self._connection.execute(statement, values))
+
+    def _wanted(self, query: RecordQuery) -> "_Wanted":
+        request = None if query.request_id is None else hash_request_id(query.request_id)
+        return _Wanted(query.since or 0, self._numbers(query.source), self._numbers(query.destination), query.denied, request)
+
+    def _numbers(self, name: str | None) -> frozenset[int] | None:
+        return None if name is None else frozenset(number for party, number in self._parties.items() if party_matches(party, name))
+
+    def _lines(self, blocks: Iterable[int]) -> dict[int, list[bytes]]:
+        statement = "SELECT id, lines FROM blocks WHERE id IN (SELECT value FROM json_each(?))"
+        return {number: split_lines(lines) for number, lines in self._connection.execute(statement, (json.dumps(sorted(blocks)),))}
 
     def _intern(self, party: Party) -> int:
         if len(self._parties) >= self._limits.parties:
@@ -179,6 +250,7 @@ class RecordStore:
         if party not in self._parties:
             number = max(self._named, default=0) + 1
             self._connection.execute(_INSERT_PARTY, (number, *party))
+            self._strangers += 1
             self._parties[party] = number
             self._named[number] = party
         return self._parties[party]
@@ -191,48 +263,39 @@ class RecordStore:
         self._named = {number: Party(*fields) for number, *fields in rows}
         self._parties = {party: number for number, party in self._named.items()}
 
-    def _conditions(self, query: RecordQuery) -> tuple[list[str], list[object]]:
-        conditions: list[str] = []
-        values: list[object] = []
-        for condition, name in ((_SOURCE, query.source), (_DESTINATION, query.destination)):
-            if name is not None:
-                conditions.append(condition)
-                values.append(json.dumps([number for party, number in self._parties.items() if party_matches(party, name)]))
-        if query.since is not None:
-            conditions.append("time >= ?")
-            values.append(query.since)
-        if query.denied:
-            conditions.append("denied")
-        if query.request_id is not None:
-            conditions.append("request = ?")
-            values.append(hash_request_id(query.request_id))
-        return conditions, values
-
     def _prune(self) -> None:
         limits = self._limits
         if self.count > limits.records + limits.records // _PRUNE_SHARE:
-            self._forget(self._next - 1 - limits.records)
-        elif self.disk_bytes() > limits.disk_bytes:
-            self._forget(self._first + self.count // _PRUNE_SHARE)
+            self._forget(self.count - limits.records)
+        while self.count and self.disk_bytes() > limits.disk_bytes:
+            self._forget(max(self.count // _PRUNE_SHARE, 1))
 
-    def _forget(self, last: int) -> None:
-        last = min(last, self._next - 1)
+    def _forget(self, number: int) -> None:
+        """The oldest `number` records, or a block's rest more, are gone, and the parties that no record names with them."""
+        gone, oldest = 0, []
+        for block, size in self._connection.execute("SELECT id, number FROM blocks ORDER BY id"):
+            oldest.append((block,))
+            gone += size
+            if gone >= number:
+                break
         with self._connection:
-            self._connection.execute("DELETE FROM records WHERE id <= ?", (last,))
-            if len(self._parties) >= self._limits.parties // 2:
-                used = "SELECT source FROM records UNION SELECT destination FROM records"
-                self._connection.execute(f"DELETE FROM parties WHERE id NOT IN ({used})")  # noqa: S608 — both parts are ours
+            self._connection.executemany("DELETE FROM blocks WHERE id = ?", oldest)
+            self._forget_parties()
+        self._count -= gone
         self._load_parties()
-        self._first = last + 1
+
+    def _forget_parties(self) -> None:
+        # Every row is read for it, so not each time.
+        if len(self._parties) < self._limits.parties // 2 or self._strangers < self._limits.parties // 4:
+            return
+        packed = (rows for (rows,) in self._connection.execute("SELECT rows FROM blocks"))
+        used = {number for rows in packed for row in read_rows(rows) for number in (row.source, row.destination)}
+        self._connection.executemany("DELETE FROM parties WHERE id = ?", [(number,) for number in self._named.keys() - used])
+        self._strangers = 0
 
     def _pragma(self, name: str) -> int:
         value: int = self._connection.execute(f"PRAGMA {name}").fetchone()[0]
         return value
-
-
-def hash_request_id(request_id: str) -> int:
-    """A request id as a number of 64 bits: its index is a quarter of one over the texts."""
-    return int.from_bytes(blake2b(request_id.encode(errors="replace"), digest_size=8).digest(), signed=True)
 
 
 def workload_of(pod: str) -> str:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hauberk.telemetry.decode import Decoded, Owner, decode_line
+from hauberk.telemetry.decode import Decoded, Decoder, Owner
 
 FRONT = Owner(pod="front-5d9f8c7b6a-aaaa1", namespace="shop", identity="spiffe://cluster.local/ns/shop/sa/front", address="10.244.0.5")
 WEB = Owner(pod="web-6c8d9f7b5a-bbbb2", namespace="shop", identity="spiffe://cluster.local/ns/shop/sa/web", address="10.244.0.7")
@@ -32,4 +32,4 @@ def line(base: dict[str, Any], **changes: object) -> bytes:
 
 def decoded(base: dict[str, Any], **changes: object) -> Decoded:
     """That line, decoded for the pod that writes such lines."""
-    return decode_line(line(base, **changes), FRONT if base["d"] == "o" else WEB, PODS.get)
+    return Decoder(FRONT if base["d"] == "o" else WEB, PODS.get).decode(line(base, **changes))

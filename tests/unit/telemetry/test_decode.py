@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.telemetry.lines import FRONT, INBOUND, OUTBOUND, PODS, WEB, decoded, line
 
-from hauberk.telemetry.decode import UndecodableLine, build_record, decode_line, split_policy
+from hauberk.telemetry.decode import Decoder, UndecodableLine, build_record, split_policy
 from hauberk.telemetry.record import AccessRecord, Party
 
 
@@ -151,14 +151,14 @@ def test_without_microseconds_milliseconds_must_do() -> None:
 )
 def test_what_is_no_line_of_a_sidecar_is_refused(text: bytes) -> None:
     with pytest.raises(UndecodableLine):
-        decode_line(text, WEB, PODS.get)
+        Decoder(WEB, PODS.get).decode(text)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(INBOUND)), st.none() | st.integers() | st.text(max_size=20) | st.lists(st.integers())))
 def test_no_line_whatever_its_values_does_anything_but_decode_or_be_refused(changes: dict[str, object]) -> None:
     text = line(INBOUND, **changes)
     try:
-        entry = decode_line(text, WEB, PODS.get).entry
+        entry = Decoder(WEB, PODS.get).decode(text).entry
         build_record(entry.line, entry.source, entry.destination)
     except UndecodableLine:
         pass

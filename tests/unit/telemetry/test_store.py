@@ -102,13 +102,16 @@ def test_parties_that_no_record_names_are_forgotten(tmp_path: Path) -> None:
     assert numbers(store, RecordQuery(source="pod199")) == [199]
 
 
-def test_a_failed_append_keeps_nothing_of_it(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad = entry(1)._replace(line=object())  # type: ignore[arg-type] # what SQLite refuses
+def test_a_failed_append_keeps_nothing_of_it(store: RecordStore) -> None:
+    store.append([entry(1)])
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count={pages}")
     with pytest.raises(sqlite3.Error):
-        store.append([entry(0), bad])
-    assert (store.count, numbers(store)) == (0, [])
-    store.append([entry(5)])
-    assert numbers(store) == [5]
+        store.append([entry(number, source=f"new-{number}", size=100_000) for number in range(5)], [Position("file", 1, 2)])
+    assert (store.count, numbers(store), store.position("file")) == (1, [1], None)
+    store._connection.execute("PRAGMA max_page_count=1000000")
+    store.append([entry(5, source="new-1")])
+    assert numbers(store, RecordQuery(source="new-1")) == [5]
 
 
 @pytest.mark.parametrize("content", [b"not a database at all, but long enough to look at" * 50, b""])
@@ -164,18 +167,33 @@ def test_a_pods_name_shows_its_deployment(pod: str, workload: str) -> None:
 @pytest.mark.parametrize(
     ("query", "index"),
     [
-        (RecordQuery(source="a"), "records_edge"),
-        (RecordQuery(destination="b"), "records_destination"),
-        (RecordQuery(denied=True), "records_denied"),
-        (RecordQuery(request_id="x"), "records_request"),
-        (RecordQuery(), "records_time"),
+        (RecordQuery(), "blocks_newest"),
+        (RecordQuery(since=SECOND, source="a"), "blocks_newest"),
+        (RecordQuery(denied=True), "blocks_denied"),
+        (RecordQuery(request_id="x"), "blocks_newest"),
     ],
 )
-def test_every_query_is_answered_by_an_index(store: RecordStore, query: RecordQuery, index: str) -> None:
-    store.append([entry(1)])
+def test_blocks_are_read_from_the_newest_on(store: RecordStore, query: RecordQuery, index: str) -> None:
+    store.append([entry(1, denied=True)])
     plans: list[str] = []
     store._connection.set_trace_callback(plans.append)
     store.query(query)
     store._connection.set_trace_callback(None)
-    plan = store._connection.execute(f"EXPLAIN QUERY PLAN {plans[-1]}").fetchall()
+    plan = store._connection.execute(f"EXPLAIN QUERY PLAN {plans[0]}").fetchall()
     assert any(index in row[3] for row in plan), plan
+
+
+def test_the_newest_are_found_whichever_block_they_came_in(store: RecordStore) -> None:
+    for numbers_of_block in ([9, 1], [8, 2], [3, 10], [4, 5]):
+        store.append([entry(number, size=40_000) for number in numbers_of_block])
+    assert numbers(store, RecordQuery(limit=3)) == [8, 9, 10]
+    assert numbers(store) == [1, 2, 3, 4, 5, 8, 9, 10]
+
+
+def test_what_comes_one_by_one_shares_a_block_until_it_is_large(store: RecordStore) -> None:
+    for number in range(100):
+        store.append([entry(number, size=1000)])
+    (blocks,) = store._connection.execute("SELECT count(*) FROM blocks").fetchone()
+    assert 2 <= blocks <= 5
+    assert numbers(store, RecordQuery(request_id="id-37")) == [37]
+    assert numbers(store) == list(range(100))
