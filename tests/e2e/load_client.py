@@ -1,7 +1,11 @@
-"""Requests at a steady rate, on connections that are kept and on new ones; at SIGTERM a count of what succeeded and what did not."""
+"""Requests at a steady rate, on connections that are kept and on new ones.
+
+At SIGUSR1 it says how many have been answered so far, at SIGTERM it ends with a count of what succeeded and what did not.
+"""
 
 import http.client
 import json
+import os
 import signal
 import sys
 import threading
@@ -42,6 +46,8 @@ def work(number: int) -> None:
 
 
 signal.signal(signal.SIGTERM, lambda *_: ended.set())
+# Not by `print`, which the signal may have found at work.
+signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b"%d\n" % len(done)))
 threads = [threading.Thread(target=work, args=(number,)) for number in range(THREADS)]
 for thread in threads:
     thread.start()

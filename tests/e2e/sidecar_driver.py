@@ -15,15 +15,20 @@ from typing import Any
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse
 
+from hauberk.agent.citadel_client import CitadelClient, local_channel
 from hauberk.agent.ipam import AddressBook
 from hauberk.agent.network import PodNetwork
 from hauberk.agent.records import Records
 from hauberk.agent.relay import Relay
+from hauberk.agent.relay_cache import RelayCache
 from hauberk.agent.settings import AgentSettings
-from hauberk.agent.sidecar import PodRef, Sidecars
+from hauberk.agent.sidecar import PodRef, Sidecars, cache_path
+from hauberk.agent.trust import MachineTrust
+from hauberk.agent.trust_report import TrustFollower
 from hauberk.interception.capture import read_capture
 from hauberk.interception.install import install
 from hauberk.interception.ruleset import build_ruleset
+from hauberk.kit.clock import SystemClock
 from hauberk.kit.log import configure_logging
 from hauberk.kit.places import Places
 from hauberk.kit.unix_http import AsyncUnixHttp
@@ -55,7 +60,11 @@ class Driver:
         self.places = places
         self.api = AsyncUnixHttp(places.api_socket)
         self.records = Records(places.records)
-        self.sidecars = Sidecars(launcher=launcher, api=self.api, places=places, settings=AgentSettings(), records=self.records)
+        citadel, trust = CitadelClient(local_channel(places.citadel_socket)), MachineTrust(places.agent_state / "trust")
+        self.sidecars = Sidecars(
+            launcher=launcher, client=citadel, trust=trust, places=places, settings=AgentSettings(), records=self.records
+        )
+        self.follower = TrustFollower(citadel, trust, holders=lambda: self.sidecars.held, clock=SystemClock())
         self.pods: dict[str, PodRef] = {}
 
     async def start(self) -> None:
@@ -101,6 +110,12 @@ class Driver:
     def _document(self, pod: PodRef) -> dict[str, Any]:
         return {name: getattr(pod, name) for name in ("uid", "namespace", "name", "service_account", "network", "addresses", "node")}
 
+    def _is_cached(self, uid: str) -> bool:
+        """Whether what the pod's Envoy has accepted is on disk, for the next agent."""
+        settled = self.sidecars._sidecars[uid]._relay.settled_resources
+        kept = RelayCache(cache_path(self.places, uid)).read()
+        return settled is not None and {(r.name, r.version) for r in settled} == {(r.name, r.version) for r in kept}
+
     async def do(self, command: dict[str, Any]) -> object:
         """The answer to `command`."""
         match command:
@@ -126,6 +141,8 @@ class Driver:
             case {"op": "admin", "pod": str(name), "path": str(path)}:
                 status, body = await self.sidecars.admin(self.pods[name].uid, "GET", path)
                 return [status, body.decode()]
+            case {"op": "cached"}:
+                return all(self._is_cached(pod.uid) for pod in self.pods.values())
             case {"op": "told"}:
                 return dict(TOLD)
             case {"op": "ready", "pod": str(name)}:
@@ -148,14 +165,15 @@ async def main() -> None:
     configure_logging("driver")
     count_what_is_told()
     driver = Driver(Launcher(connection), places)
-    reading = asyncio.create_task(driver.records.run())
+    working = [asyncio.create_task(part) for part in (driver.records.run(), driver.follower.run())]
     await driver.start()
     print(json.dumps("ready"), flush=True)
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
         print(json.dumps(await driver.do(json.loads(line))), flush=True)
-    reading.cancel()
+    for task in working:
+        task.cancel()
     await driver.sidecars.close()
 
 

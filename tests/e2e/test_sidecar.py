@@ -152,6 +152,20 @@ class Mesh:
         assert await program.read() == "started"
         return program
 
+    async def goes_on(self, load: Program, requests: int = 50) -> None:
+        """So many requests more have been answered."""
+
+        async def answered() -> int:
+            await self.launcher.signal(load.name, signal.SIGUSR1)
+            return int(await load.read())
+
+        before = await answered()
+
+        async def enough() -> bool:
+            return await answered() >= before + requests
+
+        await eventually(enough)
+
     async def outcome(self, load: Program) -> Any:
         await self.launcher.signal(load.name, signal.SIGTERM)
         outcome = await load.read()
@@ -302,7 +316,7 @@ async def test_an_envoy_that_dies_while_the_control_plane_is_down_is_configured_
 
 async def test_a_control_plane_killed_and_restarted_under_load_fails_no_request_and_sends_nothing_again(mesh: Mesh) -> None:
     load = await mesh.load(200)
-    await asyncio.sleep(1)
+    await mesh.goes_on(load)
     told = await mesh.driver.ask("told")
     await mesh.control_plane.end(signal.SIGKILL)
     await mesh.start_control_plane()
@@ -320,7 +334,8 @@ async def test_an_agent_killed_and_restarted_under_load_fails_no_request_and_cha
     before = [await mesh.envoy(pod) for pod in ("client", "server")]
     counters = "/stats?filter=cluster_manager.cluster_(added|modified|removed)|listener_manager.listener_(added|modified|removed|in_place)"
     statistics = (await mesh.driver.ask("admin", pod="client", path=counters))[1]
-    await asyncio.sleep(1)
+    await mesh.goes_on(load)
+    await eventually(lambda: mesh.driver.ask("cached"))
     await mesh.driver.end(signal.SIGKILL)
     await mesh.start_driver()
     assert await mesh.driver.ask("told") == {}
@@ -334,9 +349,9 @@ async def test_an_agent_killed_and_restarted_under_load_fails_no_request_and_cha
 
 async def test_records_are_neither_lost_nor_doubled_by_an_agents_restart(mesh: Mesh) -> None:
     load = await mesh.load(100)
-    await asyncio.sleep(1)
+    await mesh.goes_on(load)
     await mesh.driver.end(signal.SIGKILL)
-    await asyncio.sleep(0.5)
+    await mesh.goes_on(load)
     await mesh.start_driver()
     done = (await mesh.outcome(load))["done"]
 

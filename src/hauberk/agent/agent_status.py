@@ -49,6 +49,7 @@ def _proxy(life: PodLife, state: SidecarState) -> Document:
         "controlPlane": state.control_plane,
         "restarts": state.restarts,
         "problem": state.problem,
+        "alarm": state.alarm,
         "rejected": [{"resource": each.name, "object": ", ".join(each.origins), "message": each.message} for each in state.rejected],
         "certificate": None if state.certificate is None else _certificate(state.certificate),
     }

@@ -50,6 +50,7 @@ class PodLife:
         self._trouble: Trouble | None = None
         self._terminating = False
         self._sidecar_ready = self._sidecar_was_ready()
+        self._sidecar_problem = ""
         self._sidecar_changed = asyncio.Event()
         self._gate = asyncio.Event()
         self._ending = asyncio.Event()
@@ -195,8 +196,9 @@ class PodLife:
             return
         state = self._world.sidecars.state(self._uid)
         ready = state is not None and state.ready
-        if ready != self._sidecar_ready:
-            self._sidecar_ready = ready
+        problem = state.problem if state is not None and not ready else ""
+        if (ready, problem) != (self._sidecar_ready, self._sidecar_problem):
+            self._sidecar_ready, self._sidecar_problem = ready, problem
             self._changed()
 
     # --- its end
@@ -266,6 +268,7 @@ class PodLife:
             init_containers=tuple(each.status for each in self._inits),
             initialized=self._initialized,
             sidecar_ready=self._sidecar_ready if self._ground.meshed else None,
+            sidecar_problem=self._sidecar_problem,
             terminating=self._terminating,
             trouble=self._trouble,
             start_time=self._world.clock.now(),

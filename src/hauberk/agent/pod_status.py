@@ -10,6 +10,7 @@ from hauberk.api.pod import Pod
 from hauberk.api.pod_status import ContainerStatus, Phase, PodIP, PodStatus
 
 SIDECAR_READY = "hauberk.dev/SidecarReady"
+_NO_SIDECAR = "its sidecar has no configuration, no certificate, or was ended and is being started again"
 _ENDED: tuple[Phase, ...] = ("Succeeded", "Failed")
 
 
@@ -30,6 +31,7 @@ class Seen:
     init_containers: tuple[ContainerStatus, ...] = ()
     initialized: bool = False
     sidecar_ready: bool | None = None  # None: the pod has no sidecar
+    sidecar_problem: str = ""
     terminating: bool = False
     trouble: Trouble | None = None
     start_time: datetime | None = None
@@ -103,7 +105,7 @@ def _why_not(seen: Seen, phase: Phase, programs: bool) -> tuple[str, str]:
         reason = waiting.reason if waiting and waiting.reason else "ContainersNotReady"
         return reason, f"not ready: {', '.join(unready)}" if unready else "its programs have not been started"
     if seen.sidecar_ready is False:
-        return "SidecarNotReady", "its sidecar has no configuration, no certificate, or was ended and is being started again"
+        return "SidecarNotReady", seen.sidecar_problem or _NO_SIDECAR
     return "", ""
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
+from hauberk.agent.sds import TRUST, Secrets
 from hauberk.envoy.name import VIRTUAL_INBOUND, VIRTUAL_OUTBOUND
 from hauberk.xds.client import EVERYTHING, DeltaClient, Received, ResourcePool
 from hauberk.xds.layers import Layer, ResourceSet
@@ -46,6 +47,7 @@ class Relay:
         self._downstream: Downstream | None = None
         self._identity: Layer | None = None
         self._revoked: Layer | None = None
+        self._secrets: Secrets | None = None
         # Responses Envoy has not settled, each with the resources it replaced: what Envoy refuses must not replace anything.
         self._pending: list[tuple[Received, dict[_Key, Resource | None]]] = []
         self._refused: dict[_Key, Rejection] = {}
@@ -68,10 +70,15 @@ class Relay:
     def configured(self) -> bool:
         """Whether Envoy has accepted all there is, or at least what a sidecar cannot be without: its two main listeners."""
         session = self._downstream.session if self._downstream else None
-        if session is None or self._identity is None or self._pending or not session.synced:
+        if session is None or not self._whole or self._pending or not session.synced:
             return False
         listeners = {resource.name for layer in self._accepted() for resource in layer if resource.type_url == LISTENER}
         return listeners >= _ESSENTIAL and not self.stuck
+
+    @property
+    def acknowledged(self) -> Secrets | None:
+        """The secrets that the present Envoy has taken on, or has no use for at present; None before it has."""
+        return self._downstream.acknowledged if self._downstream is not None else None
 
     @property
     def stuck(self) -> bool:
@@ -122,8 +129,13 @@ class Relay:
 
     # --- the agent's side
 
+    def set_secrets(self, secrets: Secrets) -> None:
+        """From now on Envoy holds these secrets; when it has acknowledged them, they are `acknowledged`."""
+        self._secrets = secrets
+        self.set_identity(secrets.layer)
+
     def set_identity(self, identity: Layer) -> None:
-        """From now on Envoy holds these secrets."""
+        """From now on Envoy holds the secrets of this layer."""
         self._identity = identity
         self._tell()
 
@@ -131,6 +143,11 @@ class Relay:
         """From now on Envoy refuses these. Before the first time it is told nothing, so that a restarted agent forgets nobody for it."""
         self._revoked = revoked
         self._tell()
+
+    @property
+    def _whole(self) -> bool:
+        """Whether Envoy's own certificate is known: an agent that starts again may know first whom to trust."""
+        return self._identity is not None and (self._secrets is None or self._secrets.whole)
 
     # --- Envoy's side
 
@@ -167,6 +184,15 @@ class Relay:
             if received.type_url in downstream.types and session.settled(received.type_url):
                 self._pending.remove(entry)
                 self._answer(received, before, session.rejections)
+        if all(session.settled(kind) for kind in _OWN) and self._has_asked(downstream) and not _refuses_own(session):
+            downstream.acknowledged = self._secrets
+
+    def _has_asked(self, downstream: "Downstream") -> bool:
+        # An Envoy that comes back to a new agent holds what the old one told, until it has asked; one whose configuration names
+        # no secret will not ask, and gets the newest if it ever does.
+        if SECRET in downstream.types:
+            return True
+        return self.configured and not any(TRUST.encode() in resource.encoded for layer in self._accepted() for resource in layer)
 
     def _answer(self, received: Received, before: dict[_Key, Resource | None], rejections: tuple[Rejection, ...]) -> None:
         named = {r.name: r for r in rejections if r.type_url == received.type_url}
@@ -199,8 +225,11 @@ class Relay:
 
     def _target(self) -> ResourceSet:
         held = self._client.resources
-        own = {kind: layer for kind, layer in ((SECRET, self._identity), (EXTENSION, self._revoked)) if layer is not None}
-        return replace(held, layers=(*self._accepted(), *own.values()), complete=held.complete | own.keys())
+        own: dict[str, Layer | None] = {SECRET: self._identity, EXTENSION: self._revoked}
+        # An agent that started again without its control plane does not know Envoy's certificate: that is not to say there is none.
+        complete = {kind for kind, layer in own.items() if layer is not None and (kind != SECRET or self._whole)}
+        layers = (layer for layer in own.values() if layer is not None)
+        return replace(held, layers=(*self._accepted(), *layers), complete=held.complete | complete)
 
     def _accepted(self) -> tuple[Layer, ...]:
         layers = self._client.resources.layers
@@ -240,6 +269,10 @@ class Relay:
                 self._send(request)
 
 
+def _refuses_own(session: DeltaSession) -> bool:
+    return any(rejection.type_url in _OWN for rejection in session.rejections)
+
+
 class Downstream:
     """One stream of the pod's Envoy, as `xds.stream` wants it owned."""
 
@@ -248,6 +281,7 @@ class Downstream:
         self.session = DeltaSession()
         self.stream: DeltaStream | None = None
         self.types: set[str] = set()
+        self.acknowledged: Secrets | None = None
 
     def opened(self, stream: DeltaStream) -> None:
         self.stream = stream

@@ -1,141 +1,238 @@
-"""Keys and certificates of the pods of this machine: made here, kept in memory, renewed while traffic flows."""
+"""A key and its certificate: made here, kept in memory, renewed while they are in use, and given up only when they have ended."""
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, NoReturn
+from datetime import UTC, datetime, timedelta
+from math import inf
+from typing import NoReturn
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from hauberk.agent.sidecar_pod import PodRef
-from hauberk.identity.csr import build_csr
-from hauberk.identity.rotation import is_sooner, next_rotation, time_left
+from hauberk.agent.citadel_client import CertificateRefused, CitadelBusy, NotIssued
+from hauberk.identity.csr import build_csr_der
+from hauberk.identity.rotation import Phase, clock_difference, explain, is_sooner, next_phase, next_rotation, phase_of, time_left, tolerance
 from hauberk.identity.spiffe_id import service_account_of
 from hauberk.identity.svid import InvalidSvid, X509Svid
-from hauberk.identity.trust_bundle import InvalidTrustBundle, TrustBundle
+from hauberk.identity.wire import IssueReply
 from hauberk.kit.backoff import Backoff
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import logger
-from hauberk.kit.unix_http import AsyncUnixHttp, NotReachable
 
 # A control plane that restarts is back within a second or two; one that is broken must not be hammered by every pod.
 RETRY = Backoff(first=0.1, limit=30.0)
 # Whatever woke nobody, such as a clock that was set little by little, is noticed after so many seconds.
 LONGEST_SLEEP = 60.0
+_PATIENCE = 1.0  # seconds; an authority that works answers in milliseconds
 _LEAST_SLEEP = 0.05  # seconds; so that a certificate that is always due cannot make this loop spin
+_SKEW_NOISE = timedelta(seconds=5)  # certificates know whole seconds, and an answer takes its time
 
 _log = logger("rotation")
 
-
-class CertificateRefused(Exception):
-    """The control plane answered and gave no usable certificate; the message says why."""
+# The authority's answer to a request (DER) for one subject; raises NotIssued.
+Issue = Callable[[bytes], Awaitable[IssueReply]]
+# Returns when the event is set or so many seconds have passed.
+Wait = Callable[[asyncio.Event, float], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What a proxy proves who it is with, and whom it believes. The key is in no repr and in no file."""
+    """What a workload proves who it is with. The key is in no repr and in no file."""
 
     svid: X509Svid
-    bundle: TrustBundle
+    authority_id: str  # of the authority that signed it
     key_pem: bytes = field(repr=False)
 
 
-# Chain and trust bundle, each as PEM texts, for a certificate request.
-Issue = Callable[[PodRef, str], Awaitable[tuple[list[str], list[str]]]]
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateClient:
-    """Asks the control plane for certificates."""
-
-    api: AsyncUnixHttp
-
-    async def __call__(self, pod: PodRef, csr: str) -> tuple[list[str], list[str]]:
-        """The chain and the trust bundle; CertificateRefused, or NotReachable while the control plane is down."""
-        claim = {"namespace": pod.namespace, "name": pod.name, "uid": pod.uid}
-        status, answer = await self.api.request("POST", "/v1/certificates", {"csr": csr, "pod": claim, "node": pod.node}, timeout=10.0)
-        match answer:
-            case {"certificateChain": [*chain], "trustBundle": [*bundle]} if status == 200:
-                return [str(pem) for pem in chain], [str(pem) for pem in bundle]
-            case _:
-                raise CertificateRefused(_reason(status, answer))
+async def wait_for(event: asyncio.Event, seconds: float) -> None:
+    """The event is set, or so many seconds have passed."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 class Rotation:
-    """One pod's identity, kept fresh: each new one is given to `publish`, and is `identity` from then on."""
+    """One identity, kept fresh: each new one is given to `publish`, and is `identity` from then on.
+
+    `on_phase` is called when a certificate becomes alarmingly old, ends, or is followed by another after that.
+    """
 
     def __init__(
         self,
-        pod: PodRef,
+        name: str,
         *,
         issue: Issue,
         publish: Callable[[Identity], None],
+        account: tuple[str, str] | None = None,
+        node: str = "this machine",
         clock: Clock | None = None,
         jitter: Callable[[], float] = lambda: random.uniform(-1.0, 1.0),  # noqa: S311 - spreads load, protects nothing
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wait: Wait = wait_for,
+        on_phase: Callable[[Phase], None] = lambda _phase: None,
     ) -> None:
-        self._pod = pod
+        self._name = name
         self._issue = issue
         self._publish = publish
+        self._account = account
+        self._node = node
         self._clock = clock or SystemClock()
         self._jitter = jitter
-        self._sleep = sleep
+        self._wait = wait
+        self._on_phase = on_phase
+        self._woken = asyncio.Event()
+        self._renewed = asyncio.Event()
         self._failures = 0
+        self._reason = ""  # why there is no newer certificate
+        self._asked: float | None = None  # since when an answer is waited for, by the clock that nobody sets
+        self._skew = ""
+        self._orders: frozenset[str] = frozenset()
+        self._stale = 0  # certificates in a row that were to be renewed when they came
         self._due = datetime.min.replace(tzinfo=UTC)
+        self._not_before = -inf  # by the clock that nobody sets: no attempt before
+        self._phase = Phase.GOOD
         self.identity: Identity | None = None
-        self.problem = ""  # why there is no newer one; empty when all is well
+
+    # --- what is known
+
+    @property
+    def problem(self) -> str:
+        """Why there is no newer certificate and what that means now, or which clock is wrong; empty when all is well."""
+        svid = self.identity.svid if self.identity is not None else None
+        reason = self._reason
+        if not reason and self._unanswered:
+            reason = f"the control plane has not answered for {self._waited:.0f} s"
+        return explain(svid, reason, self._clock.now()) or self._skew
+
+    @property
+    def phase(self) -> Phase:
+        """How far the certificate's life has gone; good as well while there is none."""
+        return phase_of(self.identity.svid, self._clock.now()) if self.identity is not None else Phase.GOOD
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last attempt failed, or is not answered."""
+        return self._failures > 0 or self._unanswered
+
+    @property
+    def _waited(self) -> float:
+        return self._clock.monotonic() - self._asked if self._asked is not None else 0.0
+
+    @property
+    def _unanswered(self) -> bool:
+        return self._waited > _PATIENCE
+
+    # --- what others may ask
+
+    def heed(self, orders: frozenset[str], window: timedelta) -> None:
+        """Certificates that these authorities signed are to be renewed, at a time of chance within `window`."""
+        self._orders = orders
+        if self._stale == 0 and self.identity is not None and self.identity.authority_id in orders:
+            self._stale = 1
+            self._due = min(self._due, self._clock.now() + window * self._chance())
+            self._woken.set()
+
+    def hasten(self, window: timedelta) -> None:
+        """The authority is back: an attempt that has failed is made again at a time of chance within `window`."""
+        if self._failures:
+            self._not_before = min(self._not_before, self._clock.monotonic() + window.total_seconds() * self._chance())
+            self._woken.set()
+
+    def wake(self) -> None:
+        """The wall clock was set: what follows from it is looked at again."""
+        self._woken.set()
+        self._renewed.set()
+
+    # --- its work
 
     async def run(self) -> NoReturn:
         """Obtains, publishes and renews until cancelled; whatever fails is tried again."""
         while True:
+            while (left := self._left()) > 0:
+                await self._wait(self._woken, min(left, LONGEST_SLEEP))
+                self._woken.clear()
             await self._attempt()
-            # Even if the time has come already, other pods get their turn.
-            await self._sleep(_LEAST_SLEEP if self._failures == 0 else self._retry_delay())
-            await self._hold()
 
-    async def _hold(self) -> None:
-        """The identity is to be renewed, or there is none; clocks that were set meanwhile have been heeded."""
-        while (left := self._left()) > 0:
-            # Well again, also where that came by waiting: a certificate that was not valid yet has become so.
-            self._failures, self.problem = 0, ""
-            # Either `sleep` ends when the wall clock is set, or this is how long nobody looks at it.
-            await self._sleep(min(left, LONGEST_SLEEP))
+    async def watch(self) -> NoReturn:
+        """Tells `on_phase` until cancelled. Beside `run`, because an attempt may take long while a certificate ends."""
+        while True:
+            self._look()
+            until = next_phase(self.identity.svid, self._clock.now()) if self.identity is not None else None
+            seconds = LONGEST_SLEEP if until is None else min(until.total_seconds(), LONGEST_SLEEP)
+            await self._wait(self._renewed, max(seconds, 0.001))
+            self._renewed.clear()
+
+    def _look(self) -> None:
+        phase = self.phase
+        if phase is self._phase:
+            return
+        before, self._phase = self._phase, phase
+        if phase in (Phase.ALARMING, Phase.ENDED):
+            log = _log.error if phase is Phase.ENDED else _log.warning
+            log("certificate not renewed", holder=self._name, phase=phase.value, reason=self.problem)
+        elif before is Phase.ENDED:
+            _log.info("certificate renewed after it had ended", holder=self._name)
+        self._on_phase(phase)
 
     def _left(self) -> float:
-        return time_left(self.identity.svid, self._due, self._clock.now()).total_seconds() if self.identity is not None else 0.0
+        """Seconds until the next attempt."""
+        use = time_left(self.identity.svid, self._due, self._clock.now()).total_seconds() if self.identity is not None else 0.0
+        if use > 0 and self._failures:
+            # Well again, also where that came by waiting: a certificate that was not valid yet has become so.
+            self._failures, self._reason = 0, ""
+        return max(use, self._not_before - self._clock.monotonic())
 
     async def _attempt(self) -> None:
-        """There is a new identity, or one failure more and the reason for it."""
+        """There is a new identity, or one failure more and the reason for it; and when the next attempt may be made."""
+        self._asked = self._clock.monotonic()
         try:
-            identity = await obtain(self._pod, self._issue, self._clock.now)
-        except (CertificateRefused, NotReachable) as exc:
+            identity = await obtain(self._issue, self._account, self._clock.now)
+        except CitadelBusy as exc:
             self._fail(str(exc))
+            self._pause(exc.retry_after * (1 + self._chance() / 2))
             return
+        except NotIssued as exc:
+            self._fail(str(exc))
+            self._pause(self._retry_delay())
+            return
+        finally:
+            self._asked = None
         now = self._clock.now()
+        self._skew = describe_skew(identity.svid, now, self._node)
         if self.identity is None or is_sooner(identity.svid, self.identity.svid, now):
             self._take(identity, now)
         if identity.svid.not_before > now:
             # Asking again at once would bring another such; with growing pauses it does no harm.
-            self._fail(
-                f"the control plane's certificate is not valid before {identity.svid.not_before:%Y-%m-%d %H:%M:%S} UTC: is a clock wrong?"
-            )
+            self._fail(f"the control plane's certificate is not valid yet: {self._skew or 'is a clock wrong?'}")
+            self._pause(self._retry_delay())
         else:
-            self._failures, self.problem = 0, ""
+            self._failures, self._reason = 0, ""
+            # Even if the time has come already, other pods get their turn.
+            self._pause(_LEAST_SLEEP)
 
     def _fail(self, reason: str) -> None:
         self._failures += 1
-        if reason != self.problem:
-            _log.warning("no certificate", pod=self._pod.full_name, reason=reason)
-        self.problem = reason
+        if reason != self._reason:
+            _log.warning("no certificate", holder=self._name, reason=reason)
+        self._reason = reason
 
     def _take(self, identity: Identity, now: datetime) -> None:
         self.identity = identity
         self._due = next_rotation(identity.svid, now, self._jitter())
+        if identity.authority_id in self._orders:
+            # The order came while it was made, or is a mistake that must not become a loop: again, with growing pauses.
+            self._due = min(self._due, now + timedelta(seconds=RETRY.delay(self._stale + 1, self._jitter())))
+            self._stale += 1
+        else:
+            self._stale = 0
         self._publish(identity)
-        _log.info("certificate", pod=self._pod.full_name, spiffe_id=str(identity.svid.spiffe_id), serial=identity.svid.serial)
+        self._renewed.set()
+        _log.info("certificate", holder=self._name, spiffe_id=str(identity.svid.spiffe_id), serial=identity.svid.serial)
+
+    def _pause(self, seconds: float) -> None:
+        self._not_before = self._clock.monotonic() + seconds
 
     def _retry_delay(self) -> float:
         delay = RETRY.delay(self._failures, self._jitter())
@@ -145,33 +242,41 @@ class Rotation:
         left = (self.identity.svid.not_after - self._clock.now()).total_seconds()
         return min(delay, max(left / 10, _LEAST_SLEEP)) if left > 0 else delay
 
+    def _chance(self) -> float:
+        return (self._jitter() + 1) / 2
 
-async def obtain(pod: PodRef, issue: Issue, now: Callable[[], datetime]) -> Identity:
-    """A new key with a certificate for it that says what was asked for; the key existed nowhere before."""
+
+async def obtain(issue: Issue, account: tuple[str, str] | None, now: Callable[[], datetime]) -> Identity:
+    """A new key with a certificate for it that says what was asked for; the key existed nowhere before.
+
+    `account` is (namespace, service account) if it is known beforehand whom the certificate must name.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    chain, bundle = await issue(pod, build_csr(key))
+    reply = await issue(build_csr_der(key))
     try:
-        svid = X509Svid.parse(chain)
-        trust = TrustBundle.parse(svid.spiffe_id.trust_domain, bundle)
-    except (InvalidSvid, InvalidTrustBundle) as exc:
+        svid = X509Svid.from_der(reply.chain_der)
+    except InvalidSvid as exc:
         raise CertificateRefused(f"the control plane's answer is not usable: {exc}") from exc
-    _check(svid, key, pod, now())
+    _check(svid, key, account, now())
     key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return Identity(svid=svid, bundle=trust, key_pem=key_pem)
+    return Identity(svid=svid, authority_id=reply.authority_id, key_pem=key_pem)
 
 
-def _check(svid: X509Svid, key: ec.EllipticCurvePrivateKey, pod: PodRef, now: datetime) -> None:
+def describe_skew(svid: X509Svid, now: datetime, node: str) -> str:
+    """Which machine's clock differs from that of who has just signed `svid`, and by how much; empty if that is tolerable."""
+    ahead = clock_difference(svid, now)
+    if abs(ahead) <= max(tolerance(svid), _SKEW_NOISE):
+        return ""
+    seconds, side = abs(round(ahead.total_seconds())), "behind" if ahead > timedelta() else "ahead of"
+    return (
+        f"the clock of {node} is {timedelta(seconds=seconds)} {side} the control plane's: set it by NTP, and look whether the others agree"
+    )
+
+
+def _check(svid: X509Svid, key: ec.EllipticCurvePrivateKey, account: tuple[str, str] | None, now: datetime) -> None:
     if svid.leaf.public_key() != key.public_key():
         raise CertificateRefused("the control plane certified another key than the one it was sent")
-    if service_account_of(svid.spiffe_id) != (pod.namespace, pod.service_account):
-        raise CertificateRefused(f"the control plane certified {svid.spiffe_id}, not {pod.namespace}/{pod.service_account}")
+    if account is not None and service_account_of(svid.spiffe_id) != account:
+        raise CertificateRefused(f"the control plane certified {svid.spiffe_id}, not {'/'.join(account)}")
     if svid.not_after <= now:
         raise CertificateRefused("the control plane's certificate has expired already; do the clocks agree?")
-
-
-def _reason(status: int, answer: Any) -> str:
-    match answer:
-        case {"problems": [{"message": str(message)}, *_]}:
-            return message
-        case _:
-            return f"the control plane answered with status {status}"

@@ -1,6 +1,8 @@
 """Secrets for a proxy: who it is and whom it trusts, as the xDS resources that mTLS configuration names."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -26,10 +28,27 @@ SLOT = "identity"
 _TLS_PARAMETERS = 9  # field number of TlsCertificate.tls_params
 
 
-def build_identity_layer(identity: Identity, previous: Layer | None = None) -> Layer:
-    """All secrets of `identity`, of which a proxy asks for some. What is unchanged stays the same resource and so is not sent again."""
-    trust = Trust(sequence=0, trust_domain=identity.bundle.trust_domain, x509_authorities=identity.bundle.authorities)
-    return Layer.of(SLOT, (*encode_identity(identity), encode_trust(trust), encode_own_trust(trust)), previous)
+@dataclass(frozen=True, slots=True, eq=False)
+class Secrets:
+    """What a proxy is to hold, with what it was made of: that is proven when the proxy has acknowledged the layer."""
+
+    layer: Layer
+    trust: Trust
+    identity: Identity | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether a proxy can serve with them."""
+        return self.identity is not None
+
+
+def build_secrets(trust: Trust, identity: Identity | None, previous: Secrets | None = None) -> Secrets:
+    """The secrets for a proxy. What did not change stays the same resource and so is not sent again.
+
+    Without an identity only whom to trust: a proxy that outlived its agent keeps its own certificate meanwhile.
+    """
+    own = () if identity is None else encode_identity(identity)
+    return Secrets(Layer.of(SLOT, (*own, *encode_trusts(trust)), previous.layer if previous is not None else None), trust, identity)
 
 
 def encode_identity(identity: Identity) -> tuple[Resource, ...]:
@@ -42,6 +61,12 @@ def encode_identity(identity: Identity) -> tuple[Resource, ...]:
     newest = with_newer(TlsCertificate.FromString(encode(certificate)), _TLS_PARAMETERS, encode(NEWEST))
     kinds = ((CERTIFICATE, certificate), (CERTIFICATE_NEWEST, newest), (CERTIFICATE_UPSTREAM, certificate))
     return tuple(Resource.of(Secret(name=name, tls_certificate=each), name) for name, each in kinds)
+
+
+@lru_cache(maxsize=4)  # the same for all pods of a machine
+def encode_trusts(trust: Trust) -> tuple[Resource, ...]:
+    """All secrets that say whom to trust."""
+    return encode_trust(trust), encode_own_trust(trust)
 
 
 def encode_trust(trust: Trust) -> Resource:

@@ -2,31 +2,35 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from hauberk.agent.citadel_client import CitadelClient
 from hauberk.agent.envoy_admin import AdminUnreachable, EnvoyAdmin
 from hauberk.agent.records import Records
 from hauberk.agent.relay import Relay
 from hauberk.agent.relay_cache import RelayCache
 from hauberk.agent.relay_service import follow_upstream, keep_cache, serving
 from hauberk.agent.revocation_layer import build_revoked_layer
-from hauberk.agent.rotation import CertificateClient, Identity, Rotation
-from hauberk.agent.sds import build_identity_layer
+from hauberk.agent.rotation import Identity
 from hauberk.agent.settings import AgentSettings
 from hauberk.agent.sidecar_envoy import ACCESS_LOG, ADMIN_SOCKET, XDS_SOCKET, build_arguments, build_node
+from hauberk.agent.sidecar_identity import SidecarIdentity
 from hauberk.agent.sidecar_pod import PodRef
 from hauberk.agent.sidecar_process import EnvoyProcess, proxy_uid
 from hauberk.agent.sidecar_state import CertificateState, SidecarState
+from hauberk.agent.trust import MachineTrust
+from hauberk.agent.trust_report import Held
 from hauberk.envoy.binary import SETTING, find_envoy
-from hauberk.identity.trust import Revoked
+from hauberk.identity.rotation import renewal_window
+from hauberk.identity.trust import Trust
 from hauberk.kit.backoff import Backoff
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import logger
 from hauberk.kit.places import Places
-from hauberk.kit.unix_http import AsyncUnixHttp
+from hauberk.kit.watched import Watched
 from hauberk.linux.failure import LaunchFailure
 from hauberk.linux.launch import Launcher
 from hauberk.xds.client import ResourcePool
@@ -34,7 +38,6 @@ from hauberk.xds.layers import Layer
 
 __all__ = ["PodRef", "SidecarUnknown", "Sidecars"]
 
-Sleep = Callable[[float], Awaitable[None]]
 # While Envoy is down the pod has no network, so the first restart is immediate; a crash loop must not eat the machine.
 RESTART = Backoff(first=0.5, limit=30.0, immediate=1, reset_after=60.0)
 _READY_POLL_SECONDS = 0.02  # between accepting its configuration and serving, Envoy says nothing that could be waited for
@@ -57,12 +60,12 @@ class Sidecar:
         pod: PodRef,
         *,
         launcher: Launcher,
-        api: AsyncUnixHttp,
+        client: CitadelClient,
+        trust: MachineTrust,
         places: Places,
         envoy: Path,
         pool: ResourcePool,
         clock: Clock,
-        sleep: Sleep,
     ) -> None:
         self.pod = pod
         self.directory = places.pod_run(pod.uid)
@@ -74,21 +77,24 @@ class Sidecar:
         self._clock = clock
         self._cache = RelayCache(cache_path(places, pod.uid))
         self._relay = Relay(build_node(pod), held=self._cache.read(), pool=pool, on_change=self._relay_changed)
-        self._rotation = Rotation(pod, issue=CertificateClient(api), publish=self._publish, clock=clock, sleep=sleep)
         self._process = EnvoyProcess(launcher, pod.process)
-        self._identified = asyncio.Event()
         self._configured = asyncio.Event()
         self._cacheable = asyncio.Event()
         self._stuck = asyncio.Event()
         self._running = False
         self._restarts = 0
         self._problem = ""
+        self.identity = SidecarIdentity(pod, client=client, trust=trust, relay=self._relay, clock=clock, on_change=self._changed)
 
     async def run(self) -> NoReturn:
         """All parts work together until cancelled; Envoy itself goes on after that."""
         await asyncio.to_thread(prepare_directory, self.directory)
+        found = await self._process.find()
+        if found is None or not found.running:
+            self.identity.envoy_is_gone()
+        self.identity.tell()
         async with serving(self._relay, self.directory / XDS_SOCKET, proxy_uid()), asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._rotation.run(), name="sidecar:rotation")
+            tasks.create_task(self.identity.run(), name="sidecar:identity")
             tasks.create_task(follow_upstream(self._relay, self._places.xds_socket), name="sidecar:upstream")
             tasks.create_task(keep_cache(self._relay, self._cache, self._cacheable), name="sidecar:cache")
             tasks.create_task(self._keep_running(), name="sidecar:envoy")
@@ -105,23 +111,24 @@ class Sidecar:
     @property
     def state(self) -> SidecarState:
         """How it is now."""
-        identity = self._rotation.identity
+        identity = self.identity.current.value
         return SidecarState(
-            ready=self.ready.is_set(),
+            ready=self.ready.is_set() and self.identity.usable,
             running=self._running,
             connected=self._relay.connected,
             control_plane=self._relay.upstream_connected,
             certificate=CertificateState.of(identity.svid) if identity is not None else None,
             rejected=self._relay.rejections,
             restarts=self._restarts,
-            problem=self._problem or self._rotation.problem,
+            problem=(self._problem if self.identity.usable else "") or self.identity.problem,
+            alarm=self.identity.alarm,
         )
 
-    def _publish(self, identity: Identity) -> None:
-        self._relay.set_identity(build_identity_layer(identity))
-        self._identified.set()
+    def _changed(self) -> None:
+        self.on_change()
 
     def _relay_changed(self) -> None:
+        self.identity.envoy_acknowledged()
         self._cacheable.set()
         if self._relay.configured:
             self._configured.set()
@@ -133,7 +140,7 @@ class Sidecar:
 
     async def _keep_running(self) -> NoReturn:
         # Started without its certificate, Envoy would hold its listeners back and its callers would be refused all the longer.
-        await self._identified.wait()
+        await self.identity.complete.wait()
         failures = 0
         while True:
             began = self._clock.monotonic()
@@ -160,6 +167,7 @@ class Sidecar:
         watchers = (
             asyncio.create_task(self._become_ready(), name="sidecar:ready"),
             asyncio.create_task(self._end_when_stuck(), name="sidecar:stuck"),
+            asyncio.create_task(self._end_with_certificate(), name="sidecar:ended"),
         )
         try:
             return await self._process.ended()
@@ -168,6 +176,7 @@ class Sidecar:
                 watcher.cancel()
             self._running = False
             self.ready.clear()
+            self.identity.envoy_is_gone()
             await asyncio.gather(*watchers, return_exceptions=True)
 
     async def _end_when_stuck(self) -> None:
@@ -176,6 +185,12 @@ class Sidecar:
         _log.warning(
             "envoy cannot listen and is ended", pod=self.pod.full_name, reason="; ".join(r.message for r in self._relay.rejections)
         )
+        await self._process.stop()
+
+    async def _end_with_certificate(self) -> None:
+        """Fail closed: Envoy checks certificates when a connection begins, so those that are open are ended with their Envoy."""
+        await self.identity.ended()
+        _log.error("envoy is started again to end its connections", pod=self.pod.full_name, reason=self.identity.problem)
         await self._process.stop()
 
     async def _become_ready(self) -> None:
@@ -191,35 +206,36 @@ class Sidecar:
 
 
 class Sidecars:
-    """All sidecars of this machine. `on_change` is called with a pod's uid when its sidecar's state may have changed.
-
-    `sleep` is what certificates' ages are waited for with: best one that ends when the clock is set.
-    """
+    """All sidecars of this machine. `on_change` is called with a pod's uid when its sidecar's state may have changed."""
 
     def __init__(
         self,
         *,
         launcher: Launcher,
-        api: AsyncUnixHttp,
+        client: CitadelClient,
+        trust: MachineTrust,
         places: Places,
         settings: AgentSettings,
         records: Records | None = None,
         clock: Clock | None = None,
-        sleep: Sleep = asyncio.sleep,
         on_change: Callable[[str], None] = lambda _uid: None,
     ) -> None:
         self._launcher = launcher
-        self._api = api
+        self._client = client
+        self._trust = trust
         self._places = places
         self._settings = settings
         self._records = records
         self._clock = clock or SystemClock()
-        self._sleep = sleep
         self._on_change = on_change
         self._pool = ResourcePool()
-        self._revoked: Layer | None = build_revoked_layer(Revoked())
+        # Not nobody before anything is known: an Envoy that outlived its agent must not be told to forget who was revoked.
+        self._revoked: Layer | None = None
         self._sidecars: dict[str, Sidecar] = {}
         self._tasks: dict[str, asyncio.Task[NoReturn]] = {}
+        trust.current.subscribe(self._believe)
+        if trust.current.value is not None:
+            self._believe(trust.current.value)
 
     async def start(self, pod: PodRef) -> None:
         """The pod's Envoy runs, or ran already, and serves: it has its certificate and has accepted its configuration.
@@ -257,6 +273,34 @@ class Sidecars:
         sidecar = self._sidecars.get(uid)
         return sidecar.state if sidecar is not None else None
 
+    def identity(self, uid: str) -> Watched[Identity] | None:
+        """The pod's key and certificate, as they change; None if the pod has no sidecar."""
+        sidecar = self._sidecars.get(uid)
+        return sidecar.identity.current if sidecar is not None else None
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """What each pod's Envoy has proven to hold."""
+        return tuple(sidecar.identity.held for sidecar in self._sidecars.values())
+
+    def authority_is_back(self) -> None:
+        """Certificates that could not be had are asked for again soon, and not all at once."""
+        failing = [sidecar for sidecar in self._sidecars.values() if sidecar.identity.rotation.failing]
+        for sidecar in failing:
+            sidecar.identity.rotation.hasten(renewal_window(len(failing)))
+
+    def clock_was_set(self) -> None:
+        """Every certificate's age is looked at anew."""
+        for sidecar in self._sidecars.values():
+            sidecar.identity.rotation.wake()
+
+    def _believe(self, trust: Trust) -> None:
+        # Before the secrets: who has acknowledged them has then refused whom this trust revokes.
+        self.set_revoked(build_revoked_layer(trust.revoked, self._revoked))
+        window = renewal_window(len(self._sidecars))
+        for sidecar in self._sidecars.values():
+            sidecar.identity.believe(trust, window)
+
     async def admin(self, uid: str, method: str, path: str) -> tuple[int, bytes]:
         """The answer of the pod's Envoy; SidecarUnknown or AdminUnreachable if there is none."""
         sidecar = self._sidecars.get(uid)
@@ -277,12 +321,12 @@ class Sidecars:
         sidecar = Sidecar(
             pod,
             launcher=self._launcher,
-            api=self._api,
+            client=self._client,
+            trust=self._trust,
             places=self._places,
             envoy=envoy,
             pool=self._pool,
             clock=self._clock,
-            sleep=self._sleep,
         )
         sidecar.on_change = lambda: self._on_change(pod.uid)
         if self._revoked is not None:

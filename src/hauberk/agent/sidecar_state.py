@@ -37,3 +37,4 @@ class SidecarState:
     rejected: tuple[Rejection, ...] = ()
     restarts: int = 0
     problem: str = ""
+    alarm: bool = False  # the certificate should have been renewed long ago, or has ended

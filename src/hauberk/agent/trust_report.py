@@ -3,7 +3,9 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final, NoReturn
 
 from hauberk.agent.citadel_client import CitadelClient, NotIssued
@@ -27,10 +29,14 @@ _log = logger("trust")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A holder with the Trust that its user has acknowledged; None: nothing was acknowledged yet."""
+    """A holder with the Trust that its user has acknowledged; None: nothing was acknowledged yet.
+
+    `unknown`: its user may be somebody who was told things by an agent before this one.
+    """
 
     holder: Holder
     trust: Trust | None
+    unknown: bool = False
 
 
 class TrustFollower:
@@ -81,8 +87,11 @@ class TrustFollower:
         Sequences are said only of what this very stream has told: those of a control plane that was restored from a backup count
         anew, and an old number must not prove a new thing.
         """
-        own = self._sequence(self._trust.current.value) if self._trust.kept else 0
-        holders = tuple(replace(each.holder, sequence=self._sequence(each.trust)) for each in self._holders())
+        held = tuple(self._holders())
+        # While it is not known what an Envoy holds, this agent has not done its part.
+        confirmed = self._trust.kept and not any(each.unknown for each in held)
+        own = self._sequence(self._trust.current.value) if confirmed else 0
+        holders = tuple(replace(each.holder, sequence=self._sequence(each.trust)) for each in held)
         return Report(sequence=own, node_time=self._clock.now(), holders=holders)
 
     def _sequence(self, trust: Trust | None) -> int:
@@ -106,13 +115,19 @@ class TrustFollower:
             self._on_contact()
 
     async def _reports(self) -> AsyncIterator[Report]:
+        told: Report | None = None
         while True:
-            self._changed.clear()
             report = self.report()
-            yield report
+            if told is None or _is_news(report, told):
+                told = report
+                yield report
             await asyncio.sleep(_GATHER_SECONDS + len(report.holders) / _HOLDERS_A_SECOND)
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(REPORT_SECONDS):
                     await self._changed.wait()
-            except TimeoutError:
-                continue
+            self._changed.clear()
+
+
+def _is_news(report: Report, told: Report) -> bool:
+    late = report.node_time - told.node_time >= timedelta(seconds=REPORT_SECONDS) or report.node_time < told.node_time
+    return late or replace(report, node_time=told.node_time) != told

@@ -22,6 +22,7 @@ from hauberk.cli.views import get
 
 Document = dict[str, Any]
 _INTERVAL = 1.0  # seconds between two looks of --watch
+_OF_THE_AGENT = ("ready", "certificate", "problem", "alarm")  # what the agent knows better
 PROXY_HEADER = ("POD", "NAMESPACE", "READY", "SYNCED", "CERTIFICATE", "EXPIRES IN", "REJECTED")
 
 
@@ -78,7 +79,7 @@ def join(pilot: Document | None, agent: Document | None) -> Document:
     for each in get(agent, "proxies", default=[]):
         key = (each.get("namespace"), each.get("pod"))
         known = proxies.setdefault(key, {"pod": each.get("pod"), "namespace": each.get("namespace"), "synced": False, "rejected": []})
-        known.update({name: value for name, value in each.items() if value is not None and name in ("ready", "certificate")})
+        known.update({name: value for name, value in each.items() if value is not None and name in _OF_THE_AGENT})
         known["rejected"] = known.get("rejected") or each.get("rejected") or []  # both tell of the same; pilot says more
     agents = get(agent, "agents", default=None) or ([get(agent, "agent")] if get(agent, "agent") else [])
     if agent is None:
@@ -94,7 +95,9 @@ def join(pilot: Document | None, agent: Document | None) -> Document:
 def healthy(document: Document) -> bool:
     """Everything that runs is as it should be."""
     parts = [document["controlPlane"], *document["agents"]]
-    return all(part.get("ready") for part in parts) and not any(proxy.get("rejected") for proxy in document["proxies"])
+    return all(part.get("ready") for part in parts) and not any(
+        proxy.get("rejected") or proxy.get("alarm") for proxy in document["proxies"]
+    )
 
 
 def tables(document: Document) -> list[str]:
@@ -120,6 +123,8 @@ def tables(document: Document) -> list[str]:
     rows = [proxy_row(proxy) for proxy in document["proxies"]]
     lines += ["", *(table.columns(PROXY_HEADER, rows, colors=colors) if rows else ["no proxies: no pod is in the mesh yet"])]
     for proxy in document["proxies"]:
+        if problem := proxy.get("problem"):
+            lines.append(f"{proxy['namespace']}/{proxy['pod']}: {printable(' '.join(str(problem).split()))}")
         for each in proxy.get("rejected") or []:
             message = printable(" ".join(str(each.get("message")).split()))
             lines.append(f"rejected by {proxy['namespace']}/{proxy['pod']}: {each.get('resource')} (from {each.get('object')}): {message}")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from hauberk.agent import server
+from hauberk.agent.citadel_client import CitadelClient, local_channel
 from hauberk.agent.clock_watch import ClockWatch
 from hauberk.agent.config_maps import ConfigMapReader
 from hauberk.agent.environment import inherited_environment
@@ -23,6 +24,8 @@ from hauberk.agent.records import Records
 from hauberk.agent.sessions import Sessions
 from hauberk.agent.settings import AgentSettings, SettingInvalid, read_settings
 from hauberk.agent.sidecar import Sidecars
+from hauberk.agent.trust import MachineTrust
+from hauberk.agent.trust_report import TrustFollower
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import configure_logging, logger
 from hauberk.kit.places import Places, PlaceUnusable
@@ -50,15 +53,21 @@ class Agent:
         self._network = PodNetwork(node)
         self._records = Records(places.records, clock=clock)
         self._clock_watch = ClockWatch(clock)
+        self._citadel = CitadelClient(local_channel(places.citadel_socket))
+        trust = MachineTrust(places.agent_state / "trust")
         self._sidecars = Sidecars(
             launcher=launcher,
-            api=api,
+            client=self._citadel,
+            trust=trust,
             places=places,
             settings=settings,
             records=self._records,
             clock=clock,
-            sleep=self._clock_watch.sleep,
             on_change=self._sidecar_changed,
+        )
+        self._clock_watch.subscribe(self._sidecars.clock_was_set)
+        self._follower = TrustFollower(
+            self._citadel, trust, holders=lambda: self._sidecars.held, clock=clock, on_contact=self._sidecars.authority_is_back
         )
         self._names = NameServer(launcher, api, places.agent_state, settings)
         world = World(
@@ -82,6 +91,7 @@ class Agent:
 
     def _sidecar_changed(self, uid: str) -> None:
         self._pods.sidecar_changed(uid)
+        self._follower.holders_changed()
 
     async def run(self, told_to_end: asyncio.Event) -> None:
         """Works until told to end; then every pod has been ended in order."""
@@ -97,10 +107,12 @@ class Agent:
         finally:
             await self._sidecars.close()
             await self._records.close()
+            await self._citadel.close()
 
     def _start(self, tasks: asyncio.TaskGroup) -> tuple[asyncio.Task[None], ...]:
         parts = {
             "clock": self._clock_watch.run(),
+            "trust": self._follower.run(),
             "names": self._names.run(self._node, self._network.nameservers),
             "records": self._records.run(),
             "logs": rotate_forever(self._places.logs / "pods", self._settings),

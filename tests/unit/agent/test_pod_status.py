@@ -98,3 +98,10 @@ def test_a_condition_keeps_its_time_until_it_turns() -> None:
 def test_addresses_are_told_ipv4_first() -> None:
     found = status(Seen(addresses=("10.244.0.2", "fd00::2")))
     assert (found.pod_ip, [each.ip for each in found.pod_ips]) == ("10.244.0.2", ["10.244.0.2", "fd00::2"])
+
+
+def test_why_a_sidecar_is_not_ready_is_said_in_its_own_words() -> None:
+    found = status(Seen(containers=(running(),), initialized=True, sidecar_ready=False, sidecar_problem="its certificate ended at noon"))
+    condition = found.condition("Ready")
+    assert condition is not None
+    assert (condition.reason, condition.message) == ("SidecarNotReady", "its certificate ended at noon")

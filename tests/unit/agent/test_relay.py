@@ -12,6 +12,11 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Delt
 from google.rpc.status_pb2 import Status
 
 from hauberk.agent.relay import Downstream, Relay
+from hauberk.agent.rotation import Identity
+from hauberk.agent.sds import Secrets
+from hauberk.identity.spiffe_id import SpiffeId
+from hauberk.identity.svid import X509Svid
+from hauberk.identity.trust import Trust
 from hauberk.xds.encode import encode_resources, encode_response
 from hauberk.xds.layers import Layer, ResourceSet
 from hauberk.xds.resource import CLUSTER, LISTENER, SECRET, Resource
@@ -19,6 +24,7 @@ from hauberk.xds.stream import DeltaStream
 from hauberk.xds.update import Update
 
 MAIN = ("virtualInbound", "virtualOutbound")
+SOMEBODY = Identity(svid=X509Svid(spiffe_id=SpiffeId("td", "/ns/shop/sa/web"), chain=()), authority_id="A", key_pem=b"")
 
 
 def cluster(name: str, seconds: int = 1) -> Resource:
@@ -355,3 +361,101 @@ def test_an_old_stream_of_a_dead_envoy_does_not_disturb_the_new_one(relay: Relay
     second.start()
     first.downstream.closed()
     assert relay.configured
+
+
+def secrets(name: str = "default", version: str = "1") -> Secrets:
+    """Secrets of which only the bytes matter here."""
+    made = Secret(name=name)
+    made.generic_secret.secret.inline_string = version
+    return Secrets(Layer.of("identity", (Resource.of(made, name),)), Trust(sequence=1, trust_domain="td"), SOMEBODY)
+
+
+def test_secrets_are_proven_when_envoy_has_acknowledged_them_and_not_before(relay: Relay) -> None:
+    first, second = secrets(version="1"), secrets(version="2")
+    relay.set_secrets(first)
+    envoy = FakeEnvoy(relay)
+    assert relay.acknowledged is None
+    envoy.ask(SECRET, ("default",))
+    assert relay.acknowledged is None
+    envoy.answer()
+    assert relay.acknowledged is first
+    relay.set_secrets(second)
+    assert relay.acknowledged is first
+    envoy.answer()
+    assert relay.acknowledged is second
+
+
+def test_secrets_that_envoy_refuses_are_not_proven(relay: Relay) -> None:
+    first, second = secrets(version="1"), secrets(version="2")
+    relay.set_secrets(first)
+    envoy = FakeEnvoy(relay)
+    envoy.start()
+    envoy.refuses = frozenset({"default"})
+    relay.set_secrets(second)
+    envoy.answer()
+    assert relay.acknowledged is first
+
+
+def test_secrets_that_tell_nothing_new_are_proven_at_once(relay: Relay) -> None:
+    first = secrets()
+    relay.set_secrets(first)
+    envoy = FakeEnvoy(relay)
+    envoy.start()
+    again = Secrets(first.layer, Trust(sequence=2, trust_domain="td"), SOMEBODY)
+    relay.set_secrets(again)
+    assert envoy.stream.sent == []
+    assert relay.acknowledged is again
+
+
+def test_an_envoy_that_is_gone_proves_nothing(relay: Relay) -> None:
+    relay.set_secrets(secrets())
+    envoy = FakeEnvoy(relay)
+    envoy.start()
+    envoy.downstream.closed()
+    assert relay.acknowledged is None
+
+
+def test_an_envoy_that_came_back_and_has_not_asked_yet_proves_nothing(relay: Relay) -> None:
+    plane = FakeControlPlane(relay)
+    main = Listener(name="virtualInbound", stat_prefix="names ROOTCA")
+    relay.set_secrets(secrets())
+    plane.tell(cluster("a"), nonce="c1")
+    plane.tell(Resource.of(main, "virtualInbound"), listener("virtualOutbound"), nonce="l1")
+    envoy = FakeEnvoy(relay)
+    for type_url in (CLUSTER, LISTENER):
+        envoy.ask(type_url)
+        envoy.answer()
+    assert (relay.configured, relay.acknowledged) == (True, None)
+    envoy.ask(SECRET, ("default",))
+    envoy.answer()
+    assert relay.acknowledged is not None
+
+
+def test_an_envoy_whose_configuration_names_no_secret_has_proven_all_that_there_is_to_prove(relay: Relay) -> None:
+    plane = FakeControlPlane(relay)
+    made = secrets()
+    relay.set_secrets(made)
+    plane.tell(cluster("a"), nonce="c1")
+    plane.tell(*(listener(name) for name in MAIN), nonce="l1")
+    envoy = FakeEnvoy(relay)
+    for type_url in (CLUSTER, LISTENER):
+        envoy.ask(type_url)
+        envoy.answer()
+    assert relay.acknowledged is made
+
+
+def test_an_agent_that_knows_only_whom_to_trust_leaves_envoy_its_certificate(relay: Relay) -> None:
+    before = secrets()
+    relay.set_secrets(before)
+    envoy = FakeEnvoy(relay)
+    envoy.ask(SECRET, ("default", "ROOTCA"))
+    envoy.answer()
+    restarted = Relay(Node(id="x"))
+    trust = secrets("ROOTCA")
+    restarted.set_secrets(Secrets(trust.layer, trust.trust, None))
+    back = FakeEnvoy(restarted, held=envoy.held)
+    back.ask(SECRET, ("default", "ROOTCA"))
+    back.answer()
+    assert back.received == ["ROOTCA"]
+    assert back.held[SECRET]["default"] == envoy.held[SECRET]["default"]
+    assert not restarted.configured

@@ -1,4 +1,4 @@
-"""Keys and certificates of a pod: made, checked, renewed in time, tried again; with an authority, a clock and a sleep of the test's own."""
+"""Keys and certificates of a pod: made, checked, renewed in time, tried again; with an authority, a clock and a wait of the test's own."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,56 +6,62 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from hauberk.agent.rotation import CertificateClient, CertificateRefused, Identity, Rotation, obtain
-from hauberk.agent.sidecar_pod import PodRef
-from hauberk.identity.csr import read_public_key
+from hauberk.agent.citadel_client import CertificateRefused, CitadelBusy, CitadelUnreachable, NotIssued
+from hauberk.agent.rotation import Identity, Rotation, describe_skew, obtain
+from hauberk.identity.rotation import Phase
 from hauberk.identity.spiffe_id import workload_id
-from hauberk.identity.template import PublicKey, build_leaf, build_root
-from hauberk.identity.trust_bundle import to_pem
-from hauberk.kit.unix_http import AsyncUnixHttp, NotReachable
+from hauberk.identity.template import build_leaf, build_root
+from hauberk.identity.wire import IssueReply
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-POD = PodRef(uid="u-1", namespace="shop", name="web-1", service_account="web", network="u-1", node="here")
+WEB = ("shop", "web")
 
 
 class FakeClock:
-    """Time that passes only when somebody sleeps."""
+    """Time that passes only when somebody waits."""
 
     def __init__(self) -> None:
         self.time = START
+        self.passed = 0.0
         self.slept: list[float] = []
-        self.jumps: list[timedelta] = []  # the next long sleep ends at once, because the clock was set by so much
+        self.jumps: list[timedelta] = []  # the next long wait ends at once, because the clock was set by so much
 
     def now(self) -> datetime:
         return self.time
 
     def monotonic(self) -> float:
-        return (self.time - START).total_seconds()
+        return self.passed
 
-    async def sleep(self, seconds: float) -> None:
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        await asyncio.sleep(0)
+        if event.is_set():
+            return
         self.slept.append(seconds)
         if self.jumps and seconds >= 60:
             self.time += self.jumps.pop()
-            seconds = 0.0
+            return
         self.time += timedelta(seconds=seconds)
-        await asyncio.sleep(0)
+        self.passed += seconds
 
 
 class FakeAuthority:
-    """Signs what it is asked for; `fails` is how often it is not there first."""
+    """Signs what it is asked for; `failures` come first."""
 
     def __init__(self, clock: FakeClock, lifetime: timedelta = timedelta(hours=24)) -> None:
         self.clock = clock
         self.lifetime = lifetime
-        self.failures: list[Exception] = []
-        self.requests: list[PublicKey] = []
+        self.failures: list[NotIssued] = []
+        self.requests: list[bytes] = []
+        self.asked_at: list[datetime] = []
         self.service_account = "web"
-        self.other_key = False
+        self.other_key = self.hangs = False
         self.ahead = timedelta()  # of its clock
+        self.name = "A"
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._root = build_root(
             trust_domain="cluster.local",
@@ -65,41 +71,63 @@ class FakeAuthority:
             lifetime=timedelta(days=999),
         ).sign(self._key, hashes.SHA256())
 
-    async def __call__(self, pod: PodRef, csr: str) -> tuple[list[str], list[str]]:
+    async def __call__(self, csr: bytes) -> IssueReply:
+        self.asked_at.append(self.clock.now())
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.failures:
             raise self.failures.pop(0)
-        key: PublicKey = ec.generate_private_key(ec.SECP256R1()).public_key() if self.other_key else read_public_key(csr)
-        self.requests.append(key)
+        key = x509.load_der_x509_csr(csr).public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        self.requests.append(csr)
         leaf = build_leaf(
-            spiffe_id=workload_id("cluster.local", pod.namespace, self.service_account),
-            public_key=key,
+            spiffe_id=workload_id("cluster.local", "shop", self.service_account),
+            public_key=ec.generate_private_key(ec.SECP256R1()).public_key() if self.other_key else key,
             issuer=self._root,
             serial=len(self.requests),
             now=self.clock.now() + self.ahead,
             lifetime=self.lifetime,
         ).sign(self._key, hashes.SHA256())
-        return [to_pem(leaf)], [to_pem(self._root)]
+        return IssueReply(chain_der=(leaf.public_bytes(Encoding.DER),), trust_sequence=1, authority_id=self.name)
 
 
-async def until(clock: FakeClock, condition: Callable[[], bool], run: Callable[[], Awaitable[object]]) -> None:
+async def until(condition: Callable[[], bool], *run: Callable[[], Awaitable[object]]) -> None:
     """Let `run` go on until `condition` holds."""
-    task = asyncio.ensure_future(run())
-    while not condition():
-        assert not task.done()
+    tasks = [asyncio.ensure_future(each()) for each in run]
+    for _ in range(100_000):
+        if condition():
+            break
+        assert not any(task.done() for task in tasks), tasks
         await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    assert condition()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def rotation(authority: FakeAuthority, published: list[Identity], jitter: float = 0.0) -> Rotation:
-    clock = authority.clock
-    return Rotation(POD, issue=authority, publish=published.append, clock=clock, jitter=lambda: jitter, sleep=clock.sleep)
+def rotation(authority: FakeAuthority, published: list[Identity], jitter: float = 0.0, phases: list[Phase] | None = None) -> Rotation:
+    clock, seen = authority.clock, phases if phases is not None else []
+    return Rotation(
+        "shop/web-1",
+        issue=authority,
+        publish=published.append,
+        account=WEB,
+        node="here",
+        clock=clock,
+        jitter=lambda: jitter,
+        wait=clock.wait,
+        on_phase=seen.append,
+    )
+
+
+def unreachable(times: int) -> list[NotIssued]:
+    return [CitadelUnreachable("nobody answers") for _ in range(times)]
 
 
 async def test_a_certificate_is_renewed_at_half_its_life_with_a_new_key() -> None:
     clock, published = FakeClock(), list[Identity]()
     authority = FakeAuthority(clock)
-    await until(clock, lambda: len(published) == 3, rotation(authority, published).run)
+    await until(lambda: len(published) == 3, rotation(authority, published).run)
     halves = [identity.svid.not_before for identity in published]
     assert timedelta(hours=11, minutes=58) < halves[1] - halves[0] < timedelta(hours=12, minutes=2)
     assert len({identity.key_pem for identity in published}) == 3
@@ -107,24 +135,24 @@ async def test_a_certificate_is_renewed_at_half_its_life_with_a_new_key() -> Non
 
 async def test_jitter_keeps_pods_that_started_together_apart() -> None:
     clock, early, late = FakeClock(), list[Identity](), list[Identity]()
-    await until(clock, lambda: len(early) == 2, rotation(FakeAuthority(clock), early, jitter=-1.0).run)
+    await until(lambda: len(early) == 2, rotation(FakeAuthority(clock), early, jitter=-1.0).run)
     clock = FakeClock()
-    await until(clock, lambda: len(late) == 2, rotation(FakeAuthority(clock), late, jitter=1.0).run)
+    await until(lambda: len(late) == 2, rotation(FakeAuthority(clock), late, jitter=1.0).run)
     assert late[1].svid.not_before - early[1].svid.not_before > timedelta(hours=2)
 
 
 async def test_certificates_of_seconds_are_renewed_before_they_end() -> None:
     clock, published = FakeClock(), list[Identity]()
-    await until(clock, lambda: len(published) == 20, rotation(FakeAuthority(clock, timedelta(seconds=4)), published, jitter=1.0).run)
+    await until(lambda: len(published) == 20, rotation(FakeAuthority(clock, timedelta(seconds=4)), published, jitter=1.0).run)
     assert all(later.svid.not_before < earlier.svid.not_after for earlier, later in pairwise(published))
 
 
 async def test_a_control_plane_that_is_down_is_asked_again_with_growing_pauses() -> None:
     clock, published = FakeClock(), list[Identity]()
     authority = FakeAuthority(clock)
-    authority.failures = [NotReachable("api.sock", "nobody answers") for _ in range(6)]
-    await until(clock, lambda: len(published) == 1, rotation(authority, published).run)
-    assert clock.slept[:6] == [pytest.approx(0.1 * 2**step) for step in range(6)]
+    authority.failures = unreachable(6)
+    await until(lambda: len(published) == 1, rotation(authority, published).run)
+    assert clock.slept[:6] == pytest.approx([0.1 * 2**step for step in range(6)])
 
 
 async def test_why_there_is_no_certificate_is_known_until_there_is_one() -> None:
@@ -132,9 +160,9 @@ async def test_why_there_is_no_certificate_is_known_until_there_is_one() -> None
     authority = FakeAuthority(clock)
     authority.failures = [CertificateRefused("there is no pod shop/web-1")]
     rotating = rotation(authority, published)
-    await until(clock, lambda: bool(rotating.problem), rotating.run)
+    await until(lambda: bool(rotating.problem), rotating.run)
     assert rotating.problem == "there is no pod shop/web-1"
-    await until(clock, lambda: bool(published), rotating.run)
+    await until(lambda: bool(published), rotating.run)
     assert rotating.problem == ""
 
 
@@ -142,15 +170,15 @@ async def test_attempts_come_often_enough_while_an_old_certificate_still_lives()
     clock, published = FakeClock(), list[Identity]()
     authority = FakeAuthority(clock, timedelta(seconds=20))
     rotating = rotation(authority, published)
-    await until(clock, lambda: len(published) == 1, rotating.run)
-    authority.failures = [NotReachable("api.sock", "gone") for _ in range(12)]
-    await until(clock, lambda: len(published) == 3, rotating.run)
+    await until(lambda: len(published) == 1, rotating.run)
+    authority.failures = unreachable(12)
+    await until(lambda: len(published) == 3, rotating.run)
     assert published[2].svid.not_before < published[1].svid.not_after
 
 
 async def test_long_waits_look_at_the_wall_clock_every_minute() -> None:
     clock, published = FakeClock(), list[Identity]()
-    await until(clock, lambda: len(published) == 2, rotation(FakeAuthority(clock), published).run)
+    await until(lambda: len(published) == 2, rotation(FakeAuthority(clock), published).run)
     assert max(clock.slept) <= 60.0
 
 
@@ -158,7 +186,7 @@ async def test_long_waits_look_at_the_wall_clock_every_minute() -> None:
 async def test_a_certificate_is_renewed_at_once_after_a_jump_forwards(jump: timedelta) -> None:
     clock, published = FakeClock(), list[Identity]()
     clock.jumps = [jump]
-    await until(clock, lambda: len(published) == 2, rotation(FakeAuthority(clock), published).run)
+    await until(lambda: len(published) == 2, rotation(FakeAuthority(clock), published).run)
     assert published[1].svid.not_before < START + jump + timedelta(seconds=2)
     assert published[1].svid.not_before > START + jump - timedelta(minutes=2)
 
@@ -168,7 +196,7 @@ async def test_a_certificate_that_is_not_valid_yet_after_a_jump_backwards_is_ren
     clock.jumps = [timedelta(hours=-2)]
     authority = FakeAuthority(clock)
     rotating = rotation(authority, published)
-    await until(clock, lambda: clock.time > START + timedelta(hours=6), rotating.run)
+    await until(lambda: clock.time > START + timedelta(hours=6), rotating.run)
     assert [identity.svid.not_before for identity in published] == [START - timedelta(minutes=1), published[1].svid.not_before]
     assert published[1].svid.not_before < START - timedelta(hours=2)
     assert (len(authority.requests), rotating.problem) == (2, "")
@@ -178,7 +206,7 @@ async def test_a_jump_backwards_within_a_certificates_life_changes_nothing() -> 
     clock, published = FakeClock(), list[Identity]()
     clock.jumps = [timedelta(seconds=-30)]
     rotating = rotation(FakeAuthority(clock), published)
-    await until(clock, lambda: clock.time > START + timedelta(hours=11), rotating.run)
+    await until(lambda: clock.time > START + timedelta(hours=11), rotating.run)
     assert len(published) == 1
 
 
@@ -187,16 +215,158 @@ async def test_a_control_plane_whose_clock_is_ahead_is_asked_with_growing_pauses
     authority = FakeAuthority(clock)
     authority.ahead = timedelta(minutes=11)
     rotating = rotation(authority, published)
-    await until(clock, lambda: bool(rotating.problem), rotating.run)
-    assert "not valid before" in rotating.problem
-    await until(clock, lambda: clock.time > START + timedelta(hours=1), rotating.run)
-    assert (len(published), rotating.problem) == (1, "")
+    await until(lambda: bool(rotating.problem), rotating.run)
+    assert "not valid yet" in rotating.problem
+    await until(lambda: clock.time > START + timedelta(hours=1), rotating.run)
+    assert (len(published), rotating.failing) == (1, False)
+    assert "the clock of here is 0:11:00 behind" in rotating.problem  # it still is
     assert len(authority.requests) < 40
+
+
+async def test_a_hint_of_when_to_come_again_is_heeded() -> None:
+    clock, published = FakeClock(), list[Identity]()
+    authority = FakeAuthority(clock, timedelta(seconds=20))
+    authority.failures = [CitadelBusy("too many requests", 7.0)]
+    rotating = rotation(authority, published, jitter=-1.0)
+    await until(lambda: len(published) == 1, rotating.run)
+    assert (authority.asked_at[1] - authority.asked_at[0]).total_seconds() == pytest.approx(7.0)
+
+
+async def test_an_alarm_is_told_at_two_thirds_of_a_life_and_its_end_and_the_end_of_the_trouble() -> None:
+    clock, published, phases, told = FakeClock(), list[Identity](), list[Phase](), list[str]()
+    authority = FakeAuthority(clock, timedelta(minutes=50))
+    rotating = rotation(authority, published, phases=phases)
+    await until(lambda: len(published) == 1, rotating.run)
+    authority.failures = unreachable(200)
+    clock.time = published[0].svid.not_after - timedelta(minutes=20)
+    await until(lambda: rotating.failing, rotating.run)
+    assert rotating.problem == "nobody answers"
+    for expected, at in (("ends at", timedelta(minutes=-5)), ("ended at", timedelta())):
+        clock.time = published[0].svid.not_after + at
+        await until(lambda: len(phases) > len(told), rotating.watch)
+        told.append(rotating.problem)
+        assert expected in told[-1]
+        assert "nobody answers" in told[-1]
+    authority.failures = []
+    await until(lambda: len(published) == 2, rotating.run)
+    await until(lambda: len(phases) == 3, rotating.watch)
+    assert (phases, rotating.problem) == ([Phase.ALARMING, Phase.ENDED, Phase.GOOD], "")
+
+
+async def test_an_authority_that_does_not_answer_at_all_is_a_reason_too() -> None:
+    clock, published = FakeClock(), list[Identity]()
+    authority = FakeAuthority(clock, timedelta(seconds=20))
+    rotating = rotation(authority, published)
+    await until(lambda: len(published) == 1, rotating.run)
+    authority.hangs = True
+    await until(lambda: len(authority.asked_at) == 2, rotating.run)
+    task = asyncio.ensure_future(rotating.run())
+    while len(authority.asked_at) < 3:
+        await asyncio.sleep(0)
+    clock.time, clock.passed = published[0].svid.not_after, clock.passed + 11
+    assert (rotating.failing, rotating.phase) == (True, Phase.ENDED)
+    assert "ended at" in rotating.problem
+    assert "has not answered for 11 s" in rotating.problem
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_old_certificate_is_in_use_to_its_last_moment() -> None:
+    clock, published = FakeClock(), list[Identity]()
+    authority = FakeAuthority(clock, timedelta(seconds=20))
+    rotating = rotation(authority, published)
+    await until(lambda: len(published) == 1, rotating.run)
+    authority.failures = unreachable(500)
+    await until(lambda: rotating.phase is Phase.ENDED, rotating.run)
+    assert rotating.identity is published[0]
+    assert clock.time - published[0].svid.not_after < timedelta(seconds=1)
+
+
+async def test_those_that_failed_try_again_within_a_window_when_the_authority_is_back() -> None:
+    moments: list[float] = []
+    for jitter in (-1.0, -0.5, 0.0, 0.5, 1.0):
+        clock, published = FakeClock(), list[Identity]()
+        authority = FakeAuthority(clock)
+        authority.failures = unreachable(12)
+        rotating = rotation(authority, published, jitter=jitter)
+        await until(lambda a=authority: not a.failures, rotating.run)  # type: ignore[misc]  # what lambda binds by default
+        back = clock.passed
+        rotating.hasten(timedelta(seconds=10))
+        await until(lambda p=published: bool(p), rotating.run)  # type: ignore[misc]
+        moments.append(clock.passed - back)
+    assert moments == sorted(moments)
+    assert max(moments) <= 35.0
+
+
+async def test_leaves_of_an_authority_are_renewed_when_that_is_ordered_each_at_its_own_time() -> None:
+    moments: list[float] = []
+    for jitter in (-1.0, 0.0, 1.0):
+        clock, published = FakeClock(), list[Identity]()
+        authority = FakeAuthority(clock)
+        rotating = rotation(authority, published, jitter=jitter)
+        await until(lambda p=published: len(p) == 1, rotating.run)  # type: ignore[misc]
+        authority.name, ordered = "B", clock.time
+        rotating.heed(frozenset({"A"}), timedelta(seconds=10))
+        rotating.heed(frozenset({"A"}), timedelta(seconds=10))
+        await until(lambda p=published: len(p) == 2, rotating.run)  # type: ignore[misc]
+        moments.append((authority.asked_at[1] - ordered).total_seconds())
+        assert published[1].authority_id == "B"
+    assert moments[0] < 1.0
+    assert moments[1:] == pytest.approx([5.0, 10.0], abs=0.2)
+
+
+async def test_an_order_that_is_no_use_becomes_no_loop() -> None:
+    clock, published = FakeClock(), list[Identity]()
+    authority = FakeAuthority(clock)
+    rotating = rotation(authority, published)
+    rotating.heed(frozenset({"A"}), timedelta(seconds=1))
+    await until(lambda: clock.time > START + timedelta(minutes=5), rotating.run)
+    assert len(published) < 25
+
+
+async def test_an_order_for_another_authority_changes_nothing() -> None:
+    clock, published = FakeClock(), list[Identity]()
+    rotating = rotation(FakeAuthority(clock), published)
+    await until(lambda: len(published) == 1, rotating.run)
+    rotating.heed(frozenset({"B"}), timedelta(seconds=1))
+    await until(lambda: clock.time > START + timedelta(hours=10), rotating.run)
+    assert len(published) == 1
+
+
+@pytest.mark.parametrize("leap", [timedelta(hours=1), timedelta(hours=-1), timedelta(days=1), timedelta(days=-1)])
+async def test_a_leap_of_the_clock_and_back_costs_at_most_two_renewals(leap: timedelta) -> None:
+    clock, published = FakeClock(), list[Identity]()
+    clock.jumps = [-leap, leap]
+    authority = FakeAuthority(clock)
+    rotating = rotation(authority, published)
+    await until(lambda: clock.passed > 3 * 3600, rotating.run)
+    assert len(authority.asked_at) <= 3
+    assert rotating.problem == ""
+
+
+async def test_a_clock_that_differs_too_much_is_named_with_its_machine_and_the_certificate_is_used() -> None:
+    clock, published = FakeClock(), list[Identity]()
+    authority = FakeAuthority(clock)
+    authority.ahead = timedelta(minutes=-11)
+    rotating = rotation(authority, published)
+    await until(lambda: bool(published), rotating.run)
+    assert "the clock of here is 0:11:00 ahead of the control plane's" in rotating.problem
+    assert not rotating.failing
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(50, ""), (-50, ""), (90, "behind"), (-90, "ahead of")])
+async def test_a_difference_that_back_dating_covers_is_not_worth_a_word(seconds: int, said: str) -> None:
+    clock = FakeClock()
+    authority = FakeAuthority(clock)
+    authority.ahead = timedelta(seconds=seconds)
+    identity = await obtain(authority, WEB, clock.now)
+    assert (said in describe_skew(identity.svid, clock.now(), "here")) is True
+    assert bool(describe_skew(identity.svid, clock.now(), "here")) is bool(said)
 
 
 async def test_the_key_belongs_to_the_certificate_and_is_in_no_repr() -> None:
     clock = FakeClock()
-    identity = await obtain(POD, FakeAuthority(clock), clock.now)
+    identity = await obtain(FakeAuthority(clock), WEB, clock.now)
     key = load_pem_private_key(identity.key_pem, None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     assert isinstance(key.curve, ec.SECP256R1)
@@ -210,7 +380,7 @@ async def test_a_certificate_for_another_key_is_refused() -> None:
     authority = FakeAuthority(clock)
     authority.other_key = True
     with pytest.raises(CertificateRefused, match="another key"):
-        await obtain(POD, authority, clock.now)
+        await obtain(authority, WEB, clock.now)
 
 
 async def test_a_certificate_for_another_identity_is_refused() -> None:
@@ -218,53 +388,19 @@ async def test_a_certificate_for_another_identity_is_refused() -> None:
     authority = FakeAuthority(clock)
     authority.service_account = "admin"
     with pytest.raises(CertificateRefused, match="admin"):
-        await obtain(POD, authority, clock.now)
+        await obtain(authority, WEB, clock.now)
 
 
 async def test_a_certificate_that_has_expired_already_is_refused() -> None:
     clock = FakeClock()
-    with pytest.raises(CertificateRefused, match="clocks"):
-        await obtain(POD, FakeAuthority(clock, timedelta(seconds=5)), lambda: START + timedelta(seconds=9))
+    with pytest.raises(CertificateRefused, match="clock"):
+        await obtain(FakeAuthority(clock, timedelta(seconds=5)), WEB, lambda: START + timedelta(seconds=9))
 
 
-@pytest.mark.parametrize("answer", [([], []), (["nonsense"], []), (["-----BEGIN CERTIFICATE-----"], ["x"])])
-async def test_an_unusable_answer_is_refused(answer: tuple[list[str], list[str]]) -> None:
-    async def issue(_pod: PodRef, _csr: str) -> tuple[list[str], list[str]]:
-        return answer
+@pytest.mark.parametrize("chain", [(), (b"nonsense",)])
+async def test_an_unusable_answer_is_refused(chain: tuple[bytes, ...]) -> None:
+    async def issue(_csr: bytes) -> IssueReply:
+        return IssueReply(chain_der=chain, trust_sequence=1, authority_id="A")
 
     with pytest.raises(CertificateRefused, match="not usable"):
-        await obtain(POD, issue, lambda: START)
-
-
-class FakeApi(AsyncUnixHttp):
-    """Answers as it was told and keeps what it was asked."""
-
-    def __init__(self, status: int, answer: object) -> None:
-        super().__init__("nowhere")
-        self.status, self.answer = status, answer
-        self.asked: list[tuple[str, str, object]] = []
-
-    async def request(self, method: str, path: str, json: object = None, *_a: object, **_k: object) -> tuple[int, object]:
-        self.asked.append((method, path, json))
-        return self.status, self.answer
-
-
-async def test_the_request_names_pod_and_node_and_carries_the_csr() -> None:
-    api = FakeApi(200, {"certificateChain": ["a", "b"], "trustBundle": ["c"]})
-    assert await CertificateClient(api)(POD, "CSR") == (["a", "b"], ["c"])
-    pod = {"namespace": "shop", "name": "web-1", "uid": "u-1"}
-    assert api.asked == [("POST", "/v1/certificates", {"csr": "CSR", "pod": pod, "node": "here"})]
-
-
-@pytest.mark.parametrize(
-    ("status", "answer", "reason"),
-    [
-        (403, {"problems": [{"message": "there is no such pod"}]}, "there is no such pod"),
-        (500, None, "status 500"),
-        (200, {"something": "else"}, "status 200"),
-        (200, ["x"], "status 200"),
-    ],
-)
-async def test_a_refusal_is_told_in_the_control_planes_words(status: int, answer: object, reason: str) -> None:
-    with pytest.raises(CertificateRefused, match=reason):
-        await CertificateClient(FakeApi(status, answer))(POD, "CSR")
+        await obtain(issue, WEB, lambda: START)

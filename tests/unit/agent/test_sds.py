@@ -9,19 +9,19 @@ from envoy.extensions.transport_sockets.tls.v3.tls_spiffe_validator_config_pb2 i
 from envoy.service.discovery.v3.discovery_pb2 import Resource as EncodedResource
 
 from hauberk.agent.rotation import Identity
-from hauberk.agent.sds import build_identity_layer, encode_trust
+from hauberk.agent.sds import Secrets, build_secrets, encode_trust
 from hauberk.identity.spiffe_id import workload_id
 from hauberk.identity.svid import X509Svid
 from hauberk.identity.template import build_leaf, build_root
 from hauberk.identity.trust import ForeignBundle, Trust
-from hauberk.identity.trust_bundle import TrustBundle, to_pem
+from hauberk.identity.trust_bundle import to_pem
 from hauberk.xds.layers import Layer
 from hauberk.xds.resource import SECRET
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 KEY = ec.generate_private_key(ec.SECP256R1())
 ROOT = build_root(trust_domain="td", public_key=KEY.public_key(), serial=1, now=NOW, lifetime=timedelta(days=9)).sign(KEY, hashes.SHA256())
-BUNDLE = TrustBundle(trust_domain="td", authorities=(ROOT,))
+BELIEVED = Trust(sequence=1, trust_domain="td", x509_authorities=(ROOT,))
 
 
 def identity(serial: int, key_pem: bytes) -> Identity:
@@ -33,7 +33,11 @@ def identity(serial: int, key_pem: bytes) -> Identity:
         now=NOW,
         lifetime=timedelta(hours=1),
     ).sign(KEY, hashes.SHA256())
-    return Identity(svid=X509Svid.parse([to_pem(leaf), to_pem(ROOT)]), bundle=BUNDLE, key_pem=key_pem)
+    return Identity(svid=X509Svid.parse([to_pem(leaf), to_pem(ROOT)]), authority_id="A", key_pem=key_pem)
+
+
+def layer_of(made: Identity) -> Layer:
+    return build_secrets(BELIEVED, made).layer
 
 
 def secret(layer: Layer, name: str) -> Secret:
@@ -44,25 +48,25 @@ def secret(layer: Layer, name: str) -> Secret:
 
 def test_a_proxy_shows_its_whole_chain_and_its_key() -> None:
     made = identity(5, b"the key")
-    certificate = secret(build_identity_layer(made), "default").tls_certificate
+    certificate = secret(layer_of(made), "default").tls_certificate
     assert certificate.private_key.inline_bytes == b"the key"
     assert certificate.certificate_chain.inline_bytes.decode() == "".join(to_pem(c) for c in made.svid.chain)
 
 
 def test_a_proxy_trusts_the_roots_of_its_bundle() -> None:
-    validation = secret(build_identity_layer(identity(5, b"x")), "ROOTCA").validation_context
+    validation = secret(layer_of(identity(5, b"x")), "ROOTCA").validation_context
     assert validation.trusted_ca.inline_bytes.decode() == to_pem(ROOT)
 
 
 def test_a_new_certificate_changes_one_secret_and_not_the_other() -> None:
-    first, second = build_identity_layer(identity(5, b"x")), build_identity_layer(identity(6, b"y"))
+    first, second = layer_of(identity(5, b"x")), layer_of(identity(6, b"y"))
     versions = [{r.name: r.version for r in layer} for layer in (first, second)]
     assert versions[0]["ROOTCA"] == versions[1]["ROOTCA"]
     assert versions[0]["default"] != versions[1]["default"]
 
 
 def test_the_key_is_in_no_repr() -> None:
-    assert "the key" not in "".join(map(repr, build_identity_layer(identity(5, b"the key"))))
+    assert "the key" not in "".join(map(repr, layer_of(identity(5, b"the key"))))
 
 
 def bundles(trust: Trust) -> dict[str, str]:
@@ -88,3 +92,17 @@ def test_our_other_names_have_our_roots_whoever_else_claims_them() -> None:
     stranger = ForeignBundle(trust_domain="old", x509_authorities=(ROOT, ROOT))
     trust = Trust(sequence=1, trust_domain="td", x509_authorities=(ROOT,), federated=(stranger,), aliases=("old",))
     assert bundles(trust) == {"td": to_pem(ROOT), "old": to_pem(ROOT)}
+
+
+def test_what_no_proxy_looks_at_changes_neither_secret() -> None:
+    made = identity(5, b"x")
+    before = build_secrets(BELIEVED, made)
+    after = build_secrets(Trust(sequence=2, trust_domain="td", x509_authorities=(ROOT,), renew=frozenset({"A"})), made, before)
+    assert after.layer is before.layer
+    assert after.trust.sequence == 2
+
+
+def test_without_an_identity_a_proxy_hears_whom_to_trust_and_nothing_of_itself() -> None:
+    secrets: Secrets = build_secrets(BELIEVED, None)
+    assert [resource.name for resource in secrets.layer] == ["ROOTCA", "ROOTCA-upstream"]
+    assert not secrets.whole

@@ -45,3 +45,10 @@ def test_a_rejected_resource_is_not_healthy_and_is_named_with_its_object() -> No
     document = join({**PILOT, "proxies": [{**PILOT["proxies"][0], "rejected": [rejected]}]}, AGENT)
     assert not healthy(document)
     assert "rejected by default/web-1: Listener/x (from Service/default/web): no way" in tables(document)
+
+
+def test_an_alarm_is_not_healthy_and_is_told_in_its_own_words() -> None:
+    alarming = {**AGENT["proxies"][0], "problem": "its certificate ended\nat noon", "alarm": True}
+    document = join(PILOT, {**AGENT, "proxies": [alarming]})
+    assert not healthy(document)
+    assert "default/web-1: its certificate ended at noon" in tables(document)
