@@ -13,6 +13,7 @@ from typing import Final, NoReturn, Protocol
 from hauberk.agent.revocation_layer import build_revoked_layer
 from hauberk.agent.revocation_sweep import Sentence, charges, condemnation, sentence_of
 from hauberk.agent.sidecar_pod import PodRef
+from hauberk.identity.spiffe_id import workload_id
 from hauberk.identity.trust import Trust
 from hauberk.kit.log import logger
 from hauberk.linux.socket_destroy import Connection
@@ -72,12 +73,21 @@ class Revocations:
             return
         self._layer = build_revoked_layer(trust.revoked, self._layer)
         self._sidecars.set_revoked(self._layer)
-        lifted = frozenset() if before is None else before.revoked.pods - trust.revoked.pods
+        lifted = self._lifted(before, trust)
         for pod in self._sidecars.pods:
             # One whose revocation was lifted does not wait for its next attempt, which may be half a minute away.
-            if self._sidecars.holds(pod.uid) in trust.revoked.serials or pod.uid in lifted:
+            if self._needs_another(pod, trust) or pod.uid in lifted:
                 self._sidecars.renew(pod.uid)
         self._changed.set()
+
+    def _lifted(self, before: Trust | None, now: Trust) -> frozenset[str]:
+        """Pods (uids) that may have certificates again."""
+        if before is None:
+            return frozenset()
+        identities = before.revoked.identities - now.revoked.identities
+        pods = self._sidecars.pods
+        named = {pod.uid for pod in pods if str(workload_id(now.trust_domain, pod.namespace, pod.service_account)) in identities}
+        return (before.revoked.pods - now.revoked.pods) | named
 
     async def run(self) -> NoReturn:
         """Ends what connections must end, whenever something more was revoked."""
@@ -107,17 +117,18 @@ class Revocations:
         trust = self._trust
         if trust is None or not self._sidecars.settled:
             return False
-        pods = (pod for pod in self._sidecars.pods if pod.uid not in trust.revoked.pods and not _is_refused(pod, trust))
-        return not any(self._sidecars.holds(pod.uid) in trust.revoked.serials for pod in pods)
+        return not any(self._needs_another(pod, trust) for pod in self._sidecars.pods)
+
+    def _needs_another(self, pod: PodRef, trust: Trust) -> bool:
+        """Whether the pod shows a revoked certificate and may have another."""
+        identity = str(workload_id(trust.trust_domain, pod.namespace, pod.service_account))
+        refused = pod.uid in trust.revoked.pods or identity in trust.revoked.identities
+        return not refused and self._sidecars.holds(pod.uid) in trust.revoked.serials
 
     async def _end(self, sentence: Sentence) -> None:
         pods = self._sidecars.pods
         ended = await asyncio.gather(*(self._end_in(pod, condemnation(pod, pods, sentence)) for pod in pods))
         _log.info("connections ended", connections=sum(ended), pods=len(sentence.pods), outside=sentence.outside)
-
-
-def _is_refused(pod: PodRef, trust: Trust) -> bool:
-    return f"spiffe://{trust.trust_domain}/ns/{pod.namespace}/sa/{pod.service_account}" in trust.revoked.identities
 
 
 async def _until(holds: Callable[[], bool], *, timeout: float | None) -> bool:

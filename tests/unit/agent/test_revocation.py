@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hauberk.agent.revocation import Revocations
@@ -55,12 +55,13 @@ class Ended:
         return {uid for uid, ended in both if ended}
 
 
-def trust(sequence: int, **revoked: frozenset[str] | frozenset[tuple[str, str]]) -> Trust:
-    return Trust(sequence=sequence, trust_domain="cluster.local", revoked=Revoked(**revoked))  # type: ignore[arg-type]  # by name
+def trust(sequence: int, revoked: Revoked | None = None) -> Trust:
+    return Trust(sequence=sequence, trust_domain="cluster.local", revoked=revoked or Revoked())
 
 
-POD_A = {"pods": frozenset({"u-a"}), "serials": frozenset({OLD}), "holders": frozenset({(OLD, "u-a")})}
-CERTIFICATE_A = {"serials": frozenset({OLD}), "holders": frozenset({(OLD, "u-a")})}
+HELD = frozenset({(OLD, "u-a")})
+POD_A = Revoked(pods=frozenset({"u-a"}), serials=frozenset({OLD}), holders=HELD)
+CERTIFICATE_A = Revoked(serials=frozenset({OLD}), holders=HELD)
 
 
 @asynccontextmanager
@@ -77,14 +78,14 @@ async def dealing(path: Path, sidecars: PlayedSidecars, ended: Ended) -> AsyncIt
 async def kept(path: Path) -> None:
     """What was dealt with is on disk."""
     async with asyncio.timeout(10):
-        while not (path / "revocations.json").exists():  # noqa: ASYNC110, ASYNC240 - a file has no event
+        while not (path / "revocations.json").exists():  # noqa: ASYNC110 - a file has no event
             await asyncio.sleep(0.01)
 
 
 async def test_a_revoked_pods_connections_end_and_every_envoy_is_told_first(tmp_path: Path) -> None:
     sidecars, ended = PlayedSidecars(), Ended()
     async with dealing(tmp_path, sidecars, ended) as revocations:
-        revocations.take(trust(1, **POD_A))
+        revocations.take(trust(1, POD_A))
         assert len(sidecars.told) == 1
         assert await ended.sweep() == {"u-b"}
 
@@ -92,7 +93,7 @@ async def test_a_revoked_pods_connections_end_and_every_envoy_is_told_first(tmp_
 async def test_a_pod_whose_certificate_was_revoked_asks_for_another_before_its_connections_end(tmp_path: Path) -> None:
     sidecars, ended = PlayedSidecars(), Ended()
     async with dealing(tmp_path, sidecars, ended) as revocations:
-        revocations.take(trust(1, **CERTIFICATE_A))
+        revocations.take(trust(1, CERTIFICATE_A))
         assert sidecars.renewed == ["u-a"]
         await asyncio.sleep(0)
         assert ended.seen.empty()
@@ -101,9 +102,9 @@ async def test_a_pod_whose_certificate_was_revoked_asks_for_another_before_its_c
 
 
 async def test_one_whose_revocation_is_lifted_asks_at_once(tmp_path: Path) -> None:
-    sidecars = PlayedSidecars(serials={})
+    sidecars = PlayedSidecars()
     async with dealing(tmp_path, sidecars, Ended()) as revocations:
-        revocations.take(trust(1, **POD_A))
+        revocations.take(trust(1, POD_A))
         assert sidecars.renewed == []
         revocations.take(trust(2))
         assert sidecars.renewed == ["u-a"]
@@ -112,10 +113,10 @@ async def test_one_whose_revocation_is_lifted_asks_at_once(tmp_path: Path) -> No
 async def test_a_trust_that_revokes_nothing_more_disturbs_nobody(tmp_path: Path) -> None:
     sidecars, ended = PlayedSidecars(), Ended()
     async with dealing(tmp_path, sidecars, ended) as revocations:
-        revocations.take(trust(1, **POD_A))
+        revocations.take(trust(1, POD_A))
         await ended.sweep()
         await kept(tmp_path)
-        revocations.take(trust(2, **POD_A))
+        revocations.take(trust(2, POD_A))
         assert len(sidecars.told) == 1
         await asyncio.sleep(0)
         assert ended.seen.empty()
@@ -124,14 +125,14 @@ async def test_a_trust_that_revokes_nothing_more_disturbs_nobody(tmp_path: Path)
 async def test_another_agent_tells_its_envoys_and_ends_only_what_its_predecessor_did_not(tmp_path: Path) -> None:
     sidecars, ended = PlayedSidecars(), Ended()
     async with dealing(tmp_path, sidecars, ended) as revocations:
-        revocations.take(trust(1, **POD_A))
+        revocations.take(trust(1, POD_A))
         await ended.sweep()
         await kept(tmp_path)
     again = PlayedSidecars()
     async with dealing(tmp_path, again, ended) as revocations:
-        revocations.take(trust(1, **POD_A))
+        revocations.take(trust(1, POD_A))
         assert len(again.told) == 1
-        revocations.take(trust(2, **{**POD_A, "pods": frozenset({"u-a", "u-b"})}))
+        revocations.take(trust(2, replace(POD_A, pods=frozenset({"u-a", "u-b"}))))
         assert await ended.sweep() == {"u-b"}
         assert ended.seen.empty()
 
@@ -140,5 +141,5 @@ async def test_a_damaged_memory_ends_connections_once_more(tmp_path: Path) -> No
     (tmp_path / "revocations.json").write_text("{")
     ended = Ended()
     async with dealing(tmp_path, PlayedSidecars(), ended) as revocations:
-        revocations.take(trust(1, **POD_A))
+        revocations.take(trust(1, POD_A))
         assert await ended.sweep() == {"u-b"}
