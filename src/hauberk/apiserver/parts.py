@@ -133,3 +133,21 @@ class Machines(Protocol):
 
     def proxy(self, namespace: str, pod: str) -> Json:
         """What is known here of the proxy of a pod on another machine, beside what pilot knows; empty for any other."""
+
+
+class Federator(Protocol):
+    """Our own trust bundle, and the trust domains that this mesh is federated with."""
+
+    def bundle(self, form: str) -> str:
+        """Our own bundle as `spiffe` or `pem`."""
+
+    def federation(self) -> Mapping[str, Any]:
+        """Every federated domain, and how others are to fetch our bundle."""
+
+    async def federate(
+        self, *, trust_domain: str, url: str, profile: str, endpoint_id: str, bundle: str | None, by: str
+    ) -> Mapping[str, Any]:
+        """The domain is federated; ValueError, which may have a `hint`, if it is not to be."""
+
+    async def remove(self, trust_domain: str, by: str) -> bool:
+        """The domain is not federated any more; False: it was not."""

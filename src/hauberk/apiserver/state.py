@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from hauberk.apiserver.parts import Authority, Importer, Machines, Names, Pilot, Revoker
+from hauberk.apiserver.parts import Authority, Federator, Importer, Machines, Names, Pilot, Revoker
 from hauberk.apiserver.rules import Rules
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.sources.store import Store
@@ -31,6 +31,7 @@ class Parts:
     revoker: Revoker | None = None
     machines: Machines | None = None
     importer: Importer | None = None
+    federator: Federator | None = None
     clock: Clock = field(default_factory=SystemClock)
     bookmark_seconds: float = BOOKMARK_SECONDS
     ending: asyncio.Event = field(default_factory=asyncio.Event)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hauberk.citadel.bundle_url import Network, read_networks
+from hauberk.citadel.bundle_url import InvalidNetwork, Network, read_networks
 from hauberk.citadel.federation import Profile
 
 LISTEN_VARIABLE: Final = "HAUBERK_BUNDLE_LISTEN"
@@ -46,7 +46,7 @@ class FederationSettings:
 
 
 def read_federation_settings(environment: Mapping[str, str]) -> FederationSettings:
-    """The settings of `environment`; raises InvalidFederationSetting, or InvalidNetwork."""
+    """The settings of `environment`; raises InvalidFederationSetting."""
     certificate, key, ca_file = (_path(environment, name) for name in (CERTIFICATE_VARIABLE, KEY_VARIABLE, CA_FILE_VARIABLE))
     if (certificate is None) != (key is None):
         raise InvalidFederationSetting(f"{CERTIFICATE_VARIABLE} and {KEY_VARIABLE} belong together: set both or none")
@@ -54,7 +54,10 @@ def read_federation_settings(environment: Mapping[str, str]) -> FederationSettin
     listen = tuple(_listen(each.strip(), default) for each in environment.get(LISTEN_VARIABLE, "").split(",") if each.strip())
     if certificate is None and any(each.profile is Profile.WEB for each in listen):
         raise InvalidFederationSetting(f"{LISTEN_VARIABLE} asks for https_web: set {CERTIFICATE_VARIABLE} and {KEY_VARIABLE}")
-    allowed = read_networks(environment.get(ALLOW_VARIABLE, ""), ALLOW_VARIABLE)
+    try:
+        allowed = read_networks(environment.get(ALLOW_VARIABLE, ""), ALLOW_VARIABLE)
+    except InvalidNetwork as exc:
+        raise InvalidFederationSetting(str(exc)) from exc
     return FederationSettings(listen=listen, certificate=certificate, key=key, allowed=allowed, ca_file=ca_file)
 
 

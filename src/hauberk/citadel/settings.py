@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from hauberk.citadel.federation_settings import FederationSettings, read_federation_settings
 from hauberk.citadel.key_settings import KeySettings, read_key_settings
 
 LIFETIME_VARIABLE = "HAUBERK_CERTIFICATE_LIFETIME"
@@ -36,12 +37,13 @@ class CitadelSettings:
     issue_rate: float = 200.0
     issue_burst: int = 2000
     keys: KeySettings = field(default_factory=KeySettings)
+    federation: FederationSettings = field(default_factory=FederationSettings)
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> CitadelSettings:
-    """The settings with what the environment overrides; raises InvalidLifetime or InvalidKeySetting for what cannot be understood."""
+    """The settings with what the environment overrides; raises InvalidLifetime, InvalidKeySetting or InvalidFederationSetting."""
     given = os.environ if environment is None else environment
-    settings = CitadelSettings(keys=read_key_settings(given))
+    settings = CitadelSettings(keys=read_key_settings(given), federation=read_federation_settings(given))
     text = given.get(LIFETIME_VARIABLE, "")
     return replace(settings, certificate_lifetime=parse_lifetime(text, LIFETIME_VARIABLE)) if text else settings
 

@@ -14,6 +14,7 @@ from hauberk import __version__
 from hauberk.apiserver import server
 from hauberk.apiserver.rules import Rules
 from hauberk.apiserver.state import Parts
+from hauberk.citadel.federation_settings import InvalidFederationSetting
 from hauberk.citadel.key_settings import InvalidKeySetting
 from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.settings import CitadelSettings, InvalidLifetime, read_settings
@@ -24,6 +25,7 @@ from hauberk.kit.places import Places, PlaceUnusable
 from hauberk.local.authority import HttpAuthority
 from hauberk.local.ca_import import ServedImport
 from hauberk.local.citadel import ServedCitadel
+from hauberk.local.federation import ServedFederation, follow_foreign_domains
 from hauberk.local.first_objects import DEFAULT_TRUST_DOMAIN, declared_trust_domain, put_first_objects
 from hauberk.local.names import NamesTable
 from hauberk.local.pilot import ServedPilot, SidecarTranslator
@@ -39,7 +41,17 @@ from hauberk.workloads.controller import Workloads
 TRUST_DOMAIN_VARIABLE = "HAUBERK_TRUST_DOMAIN"  # believed once: when the mesh is first started
 MESH_VARIABLE = "HAUBERK_MESH"
 
-_CANNOT_START = (StoreError, KeyUnreadable, StateUnusable, InvalidKeySetting, InvalidLifetime, ListenInvalid, PlaceUnusable, OSError)
+_CANNOT_START = (
+    StoreError,
+    KeyUnreadable,
+    StateUnusable,
+    InvalidFederationSetting,
+    InvalidKeySetting,
+    InvalidLifetime,
+    ListenInvalid,
+    PlaceUnusable,
+    OSError,
+)
 _log = logger("control-plane")
 
 
@@ -89,6 +101,7 @@ async def _open_citadel(store: Store, places: Places, settings: ControlPlaneSett
 async def _serve(store: Store, served: ServedCitadel, places: Places, settings: ControlPlaneSettings, clock: Clock) -> None:
     pilot = Pilot(store, SidecarTranslator(), settings=MeshSettings(certificate_life=settings.citadel.certificate_lifetime), clock=clock)
     machines = ServedMachines(store, served, settings.listen)
+    federation = ServedFederation(served.citadel, settings.citadel.federation)
     parts = Parts(
         store=store,
         rules=Rules(node=settings.node, trust_domain=served.citadel.trust_domain, joined=served.nodes.joined),
@@ -99,11 +112,14 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
         revoker=StoreRevoker(store, served.revocations),
         machines=machines,
         importer=ServedImport(served.citadel, served.plugged),
+        federator=federation,
         clock=clock,
     )
     places.xds_socket.unlink(missing_ok=True)  # a killed predecessor's
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(served.run(places), name="citadel")
+        tasks.create_task(federation.run(), name="federation")
+        tasks.create_task(follow_foreign_domains(served.citadel, pilot), name="foreign trust domains")
         tasks.create_task(pilot.run(f"unix:{places.xds_socket}"), name="pilot")
         tasks.create_task(Workloads(store, node=settings.node, others=served.nodes.joined).run(), name="workloads")
         tasks.create_task(server.serve(parts, places.api_socket), name="apiserver")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import replace
 from typing import Final, Protocol
 
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
@@ -116,6 +117,14 @@ class Pilot:
             if push is None:
                 return PushResult(affected=len(self._connections), acknowledged=0, pending=_names(self._connections))
         return self._result(push)
+
+    def federate(self, trust_domains: tuple[str, ...]) -> None:
+        """Members of these foreign trust domains are let as far as the policies, and of no others."""
+        settings = replace(self._settings, foreign_trust_domains=trust_domains)
+        if settings != self._settings:
+            self._settings = settings
+            if self._snapshot is not None:
+                self._renew()
 
     def status(self) -> tuple[ProxyStatus, ...]:
         """Every proxy that is connected or should be, by namespace and name."""

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from hauberk.citadel.bundle_url import InvalidNetwork
 from hauberk.citadel.federation import Profile
 from hauberk.citadel.federation_settings import FederationSettings, InvalidFederationSetting, Listen, read_federation_settings
 
@@ -48,5 +47,5 @@ def test_settings_that_make_no_sense_are_refused(environment: dict[str, str]) ->
 
 def test_networks_are_those_of_the_setting() -> None:
     assert [str(each) for each in read_federation_settings({"HAUBERK_FEDERATION_ALLOW": "127.0.0.0/8"}).allowed] == ["127.0.0.0/8"]
-    with pytest.raises(InvalidNetwork):
+    with pytest.raises(InvalidFederationSetting, match="HAUBERK_FEDERATION_ALLOW"):
         read_federation_settings({"HAUBERK_FEDERATION_ALLOW": "home"})
