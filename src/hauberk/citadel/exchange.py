@@ -69,7 +69,6 @@ class Exchange:
         else:
             # What agents hold by a sequence of another past (an old backup was restored) proves nothing about this one.
             self.progress = replace(self.progress, since=sequence)
-            self._ground.state.commit(write_progress(self.progress))
         publication.preset(lambda trust: self._told(trust, self._authorities.rows))
 
     def _lead_out_strays(self, sequence: int, now: datetime) -> None:

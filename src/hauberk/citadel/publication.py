@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import datetime
 
-from hauberk.citadel.state import State, Write
+from hauberk.citadel.state import State, StateUnusable, Write
 from hauberk.citadel.state_progress import read_sequence, write_sequence
 from hauberk.identity.trust import Trust
 from hauberk.identity.wire import milliseconds
+from hauberk.kit.log import logger
+
+_log = logger("citadel")
 
 # Further ahead than any clock that was ever right: a number that no honest agent can have been told.
 _IMPLAUSIBLE = 1 << 53
@@ -29,7 +32,11 @@ class Publication:
         self._floor = 0
         self.trust = Trust(sequence=0, trust_domain=trust_domain)
         self.trust = replace(self.trust, sequence=self._next(read_sequence(state)))
-        state.commit(write_sequence(self.trust.sequence))
+        try:
+            state.commit(write_sequence(self.trust.sequence))
+        except StateUnusable as exc:
+            # A full disk: what is trusted can be told all the same, and the clock sees to it that the next sequence is greater.
+            _log.warning("the sequence of the trust could not be written", reason=str(exc))
 
     async def publish(self, change: Callable[[Trust], Trust], *writes: Write) -> Trust:
         """What `change` makes of the current Trust is on its way to everybody, after it and `writes` are on disk.

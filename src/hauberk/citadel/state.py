@@ -20,7 +20,7 @@ APPLICATION_ID: Final = 0x48424B32  # "HBK2": another file is never mistaken for
 Value = str | int | bytes | None
 Row = tuple[Value, ...]
 
-_TABLES = "CREATE TABLE IF NOT EXISTS tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+_TABLES = "CREATE TABLE tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT, WITHOUT ROWID"
 
 
 class StateUnusable(RuntimeError):
@@ -118,22 +118,26 @@ class State:
 
 def _prepare(path: Path, connection: sqlite3.Connection, tables: Sequence[Table]) -> None:
     execute = connection.execute
+    # Exclusive: a second control plane must fail at start, and not overwrite what this one keeps in memory. Before the first read:
+    # later, SQLite would have made a file for memory that is shared, and a full disk could not be opened.
+    execute("PRAGMA locking_mode = EXCLUSIVE")
     owner, objects = _number(connection, "PRAGMA application_id"), _number(connection, "SELECT count(*) FROM sqlite_master")
     if owner != APPLICATION_ID and (owner or objects):
         raise StateUnusable(path, "it is not a database of the certificate authority", "move it away, or restore the right one")
-    # Exclusive: a second control plane must fail at start, and not overwrite what this one keeps in memory.
-    execute("PRAGMA locking_mode = EXCLUSIVE")
     execute("PRAGMA journal_mode = WAL")
     # FULL: an acknowledged write survives a power cut, not only the end of the process.
     execute("PRAGMA synchronous = FULL")
     execute("BEGIN IMMEDIATE")
-    execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    execute(_TABLES)
+    # Nothing is written that is there already: on a full disk, what was made before can still be opened.
+    if owner != APPLICATION_ID:
+        execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        execute(_TABLES)
     found = {str(name): int(version) for name, version in execute("SELECT name, version FROM tables")}
     for table in tables:
-        for statement in _statements(path, table, found.get(table.name)):
-            execute(statement)
-        execute("INSERT OR REPLACE INTO tables VALUES (?, ?)", (table.name, table.version))
+        if found.get(table.name) != table.version:
+            for statement in _statements(path, table, found.get(table.name)):
+                execute(statement)
+            execute("INSERT OR REPLACE INTO tables VALUES (?, ?)", (table.name, table.version))
     execute("COMMIT")
 
 
