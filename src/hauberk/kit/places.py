@@ -112,6 +112,11 @@ class Places:
         return self.state / "agent"
 
     @property
+    def membership(self) -> Path:
+        """Which control plane of another machine this one belongs to, and the key that proves it; absent where there is one here."""
+        return self.agent_state / "membership.json"
+
+    @property
     def lock(self) -> Path:
         return self.state / "lock"
 

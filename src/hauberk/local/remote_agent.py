@@ -1,0 +1,175 @@
+"""The agent's end on a machine that has joined: local sockets that lead to the control plane, and a certificate that stays fresh.
+
+Everything else of the agent talks to the sockets of its own run directory, as if the control plane were here.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NoReturn
+
+from hauberk.agent.citadel_client import CitadelClient, NotIssued, local_channel
+from hauberk.citadel.nodes import agent_id
+from hauberk.identity.wire import AgentSubject, Holder
+from hauberk.kit.clock import Clock
+from hauberk.kit.log import logger
+from hauberk.kit.places import Places
+from hauberk.kit.tls_forwarder import TlsForwarder
+from hauberk.kit.unix_http import AsyncUnixHttp, NotReachable
+from hauberk.local.failure import LocalFailure
+from hauberk.local.joining_membership import Membership, expired, read_membership, write_membership
+from hauberk.local.remote_certificate import NotObtained, Own, OwnCertificate, Signed
+from hauberk.local.remote_doors import API, CITADEL, XDS
+from hauberk.local.remote_way import Way
+
+LOOK_SECONDS: Final = 5.0  # between two looks whether all is well
+TROUBLED_SECONDS: Final = 1.0  # while it is not
+_TURNED_AWAY: Final = 403
+
+_log = logger("remote")
+
+
+class RemoteControlPlane:
+    """The control plane of another machine, as it is reached from here. `run` must run before anything else of the agent is started."""
+
+    def __init__(self, places: Places, membership: Membership, clock: Clock) -> None:
+        self._places = places
+        self._path = places.membership
+        self._membership = membership
+        self._clock = clock
+        self._way = Way(
+            membership.trust_domain,
+            lambda: self._membership.addresses,
+            lambda: self._membership.own.credentials,
+            lambda: self._membership.roots,
+        )
+        self._own = OwnCertificate(
+            agent_id(membership.trust_domain, membership.node), self._ask, clock, held=membership.own, keep=self._keep
+        )
+        self._reasons: dict[str, str | None] = {}
+        self._refusal = ""
+        self._told = ""
+        self._kept = _stamp(self._path)
+
+    @property
+    def node(self) -> str:
+        """What this machine is called in the mesh."""
+        return self._membership.node
+
+    @property
+    def problem(self) -> str:
+        """Why the control plane is not reached, or what is wrong with our certificate; empty when all is well."""
+        if (reason := expired(self._membership, self._clock.now())) is not None:
+            return reason
+        unreached = next((reason for reason in self._reasons.values() if reason), "")
+        return self._refusal or (f"the control plane is not reached: {unreached}" if unreached else "") or self._own.problem
+
+    def holder(self, sequence: int) -> Holder:
+        """The agent itself, as it reports what is held on its machine."""
+        own = self._membership.own
+        return Holder(
+            subject=AgentSubject(),
+            sequence=sequence,
+            serial=own.svid.serial,
+            authority_id=own.authority_id,
+            not_after=own.svid.not_after,
+            problem=self._own.problem,
+            spiffe_id=str(own.svid.spiffe_id),
+        )
+
+    def believe(self, roots: Sequence[str]) -> None:
+        """Whom the machine believes from now on (PEM), also after a restart."""
+        if roots and tuple(roots) != self._membership.roots:
+            self._take(replace(self._membership, roots=tuple(roots)))
+
+    def renew_if(self, authorities: frozenset[str]) -> None:
+        """Our certificate is exchanged now if one of these authorities signed it."""
+        if self._membership.own.authority_id in authorities:
+            self._own.renew()
+
+    async def run(self) -> NoReturn:
+        """Forwards and renews until cancelled."""
+        places = self._places
+        sockets = {API: places.api_socket, XDS: places.xds_socket, CITADEL: places.citadel_socket}
+        async with asyncio.TaskGroup() as tasks:
+            for protocol, path in sockets.items():
+                tasks.create_task(self._forward(protocol, path), name=f"remote:{path.name}")
+            tasks.create_task(self._own.run(), name="remote:certificate")
+            tasks.create_task(self._look(), name="remote:look")
+        raise AssertionError("none of them ends by itself")
+
+    async def _forward(self, protocol: str, path: Path) -> None:
+        def tell(reason: str | None) -> None:
+            self._reasons[protocol] = reason
+
+        await TlsForwarder(path, lambda: self._way.dial(protocol), tell).serve()
+
+    # --- our certificate
+
+    async def _ask(self, csr_der: bytes) -> Signed:
+        client = CitadelClient(local_channel(self._places.citadel_socket))
+        try:
+            reply = await client.issue(AgentSubject(), csr_der)
+        except NotIssued as exc:
+            raise NotObtained(str(exc)) from exc
+        finally:
+            await client.close()
+        return Signed(chain_der=reply.chain_der, authority_id=reply.authority_id)
+
+    def _keep(self, own: Own) -> None:
+        self._take(replace(self._membership, own=own))
+
+    def _take(self, membership: Membership) -> None:
+        write_membership(self._path, membership)
+        self._membership, self._kept = membership, _stamp(self._path)
+
+    # --- how we are
+
+    async def _look(self) -> None:
+        while True:
+            await self._ask_whether_welcome()
+            problem = self.problem
+            if problem != self._told:
+                self._told = problem
+                if problem:
+                    _log.error("this machine is cut off from its mesh", node=self.node, reason=problem)
+                else:
+                    _log.info("the control plane is reached", node=self.node)
+            await asyncio.sleep(TROUBLED_SECONDS if problem else LOOK_SECONDS)
+            self._heed_new_membership()
+
+    async def _ask_whether_welcome(self) -> None:
+        with suppress(NotReachable):
+            status, answer = await AsyncUnixHttp(self._places.api_socket).request("GET", "/v1/readyz", timeout=5.0)
+            match answer:
+                case {"problems": [{"message": str(message)}, *_]} if status == _TURNED_AWAY:
+                    self._refusal = f"the control plane turns this machine away: {message}"
+                case _:
+                    self._refusal = ""
+
+    def _heed_new_membership(self) -> None:
+        """Somebody has joined this machine anew while its agent ran."""
+        if _stamp(self._path) == self._kept:
+            return
+        self._kept = _stamp(self._path)
+        try:
+            found = read_membership(self._path)
+        except LocalFailure as failure:
+            _log.error("the new membership cannot be used", reason=str(failure))
+            return
+        if found is None or (found.node, found.trust_domain) != (self.node, self._membership.trust_domain):
+            _log.error("this machine was made another's member; that takes effect when its agent is started again")
+            return
+        self._membership = found
+        self._own.replace(found.own)
+        _log.info("joined anew", node=self.node, serial=found.own.svid.serial)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Tells one writing of the file from the next."""
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_ino, found.st_mtime_ns
+    return None
