@@ -11,6 +11,8 @@ from hauberk.cli.verbs import Entry, VerbGroup
     "ca",
     cls=VerbGroup,
     entries=(
+        Entry("bundle", "hauberk.cli.ca_bundle:bundle", "Print whom others are to believe.", "Commands"),
+        Entry("federate", "hauberk.cli.ca_federate:federate", "Authenticate members of another trust domain.", "Commands"),
         Entry("import", "hauberk.cli.ca_import:import_", "Become an intermediate of the company's authority.", "Commands"),
         Entry("revoke", "hauberk.cli.ca_revoke:revoke", "Believe a pod, a certificate or an identity no more.", "Commands"),
     ),
