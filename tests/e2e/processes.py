@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hauberk.kit.places import RUN_VARIABLE
 from hauberk.local import lock
 from hauberk.testing.mesh import Mesh
 from hauberk.testing.namespace import MeshNamespace
@@ -17,11 +16,11 @@ from hauberk.testing.namespace import MeshNamespace
 
 def find(mesh: Mesh, part: str) -> int:
     """The process of `control-plane`, `agent` or `init` of this mesh."""
-    if part == "init" and (holder := lock.holder(mesh.places.lock)) is not None:
-        return holder
-    marks = (f"{RUN_VARIABLE}={mesh.places.run.parent}".encode(), f"HAUBERK_MESH={mesh.places.mesh}".encode())
+    parent = lock.holder(mesh.places.lock)
+    if part == "init" and parent is not None:
+        return parent
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _matches(entry, part, marks):
+        if entry.name.isdigit() and _matches(entry, part, parent):
             return int(entry.name)
     raise LookupError(f"no {part} of mesh {mesh.places.mesh}")
 
@@ -68,10 +67,11 @@ def _is_zombie(entry: Path) -> bool:
     return (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-def _matches(entry: Path, part: str, marks: tuple[bytes, ...]) -> bool:
+def _matches(entry: Path, part: str, parent: int | None) -> bool:
+    # By its parent, not by its environment: nobody but root can read that of a process with keys in its memory.
     try:
         words = (entry / "cmdline").read_bytes().split(b"\0")
-        variables = (entry / "environ").read_bytes().split(b"\0")
+        fields = (entry / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return False
-    return part.encode() in words and all(mark in variables for mark in marks)
+    return part.encode() in words and int(fields[1]) == parent

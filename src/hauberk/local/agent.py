@@ -30,6 +30,7 @@ from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import configure_logging, logger
 from hauberk.kit.places import Places, PlaceUnusable
 from hauberk.kit.unix_http import AsyncUnixHttp
+from hauberk.linux import control
 from hauberk.linux.failure import LinuxFailure
 from hauberk.linux.launch import Launcher
 
@@ -169,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     configure_logging("agent")
     os.umask(0o077)  # logs, caches and sockets are nobody else's business
+    control.forbid_inspection()  # its memory holds private keys: no core file, no debugger of another program of the same user
     try:
         places = Places(arguments.mesh)
         places.create()

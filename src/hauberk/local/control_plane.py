@@ -22,6 +22,7 @@ from hauberk.citadel.state import StateUnusable
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import configure_logging, logger
 from hauberk.kit.places import Places, PlaceUnusable
+from hauberk.linux import control
 from hauberk.local.authority import HttpAuthority
 from hauberk.local.ca_import import ServedImport
 from hauberk.local.citadel import ServedCitadel
@@ -146,6 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     configure_logging("control-plane")
     os.umask(0o077)  # keys, objects and sockets are nobody else's business
+    control.forbid_inspection()  # its memory holds private keys: no core file, no debugger of another program of the same user
     try:
         places = Places(arguments.mesh)
         places.create()
