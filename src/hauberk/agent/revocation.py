@@ -6,18 +6,19 @@ disturb again whoever came back.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
-from hauberk.agent.revocation_layer import build_revoked_layer
 from hauberk.agent.revocation_sweep import Sentence, charges, condemnation, sentence_of
 from hauberk.agent.sidecar_pod import PodRef
+from hauberk.agent.trust_report import Held
 from hauberk.identity.spiffe_id import workload_id
 from hauberk.identity.trust import Trust
+from hauberk.identity.wire import PodSubject
 from hauberk.kit.log import logger
+from hauberk.kit.watched import Watched
 from hauberk.linux.socket_destroy import Connection
-from hauberk.xds.layers import Layer
 
 # An Envoy that is busy answers later; connections that ought to end are not left alone for that long.
 FIRST_PATIENCE: Final = 2.0
@@ -38,18 +39,15 @@ class Sidecars(Protocol):
     def pods(self) -> tuple[PodRef, ...]:
         """The pods that have one."""
 
-    def set_revoked(self, revoked: Layer) -> None:
-        """Every Envoy refuses these callers from now on."""
-
-    def holds(self, uid: str) -> str:
-        """The serial of the certificate that the pod's Envoy shows; empty if it has none."""
-
-    def renew(self, uid: str) -> None:
-        """The pod gets another certificate as soon as it may have one."""
-
     @property
-    def settled(self) -> bool:
-        """Whether every Envoy has answered for all secrets and all refusals that it was told."""
+    def held(self) -> Iterable[Held]:
+        """What each Envoy has acknowledged: its certificate, and the Trust, with all whom to refuse."""
+
+    def replace_certificate(self, uid: str) -> None:
+        """The pod asks for another certificate at once."""
+
+    def ask_again(self, uid: str) -> None:
+        """If the pod was refused a certificate, it asks again at once."""
 
 
 class Revocations:
@@ -60,24 +58,26 @@ class Revocations:
         self._end_in = end
         self._path = path
         self._adopted = adopted
-        self._layer: Layer | None = None
         self._trust: Trust | None = None
         self._changed = asyncio.Event()
         self._dealt_with = _read(path)
 
+    def follow(self, trust: Watched[Trust]) -> None:
+        """Each Trust, the present one first, is taken when there is one."""
+        trust.subscribe(self.take)
+        if trust.value is not None:
+            self.take(trust.value)
+
     def take(self, trust: Trust) -> None:
-        """From now on this holds: every Envoy is told whom to refuse, and every pod whose certificate was revoked gets another."""
-        before = self._trust
-        self._trust = trust
+        """From now on this holds; every pod whose certificate was revoked gets another, if it may."""
+        before, self._trust = self._trust, trust
         if before is not None and before.revoked == trust.revoked:
             return
-        self._layer = build_revoked_layer(trust.revoked, self._layer)
-        self._sidecars.set_revoked(self._layer)
-        lifted = self._lifted(before, trust)
-        for pod in self._sidecars.pods:
-            # One whose revocation was lifted does not wait for its next attempt, which may be half a minute away.
-            if self._needs_another(pod, trust) or pod.uid in lifted:
-                self._sidecars.renew(pod.uid)
+        for pod in self._needy(trust):
+            self._sidecars.replace_certificate(pod.uid)
+        for uid in self._lifted(before, trust):
+            # Its next attempt by itself may be half a minute away.
+            self._sidecars.ask_again(uid)
         self._changed.set()
 
     def _lifted(self, before: Trust | None, now: Trust) -> frozenset[str]:
@@ -86,7 +86,7 @@ class Revocations:
             return frozenset()
         identities = before.revoked.identities - now.revoked.identities
         pods = self._sidecars.pods
-        named = {pod.uid for pod in pods if str(workload_id(now.trust_domain, pod.namespace, pod.service_account)) in identities}
+        named = {pod.uid for pod in pods if _identity(pod, now) in identities}
         return (before.revoked.pods - now.revoked.pods) | named
 
     async def run(self) -> NoReturn:
@@ -115,20 +115,29 @@ class Revocations:
     def _is_done(self) -> bool:
         """Every Envoy refuses, and no pod that may have another certificate still shows a revoked one."""
         trust = self._trust
-        if trust is None or not self._sidecars.settled:
+        if trust is None or self._needy(trust):
             return False
-        return not any(self._needs_another(pod, trust) for pod in self._sidecars.pods)
+        return all(held.trust is not None and held.trust.revoked == trust.revoked for held in self._sidecars.held)
 
-    def _needs_another(self, pod: PodRef, trust: Trust) -> bool:
-        """Whether the pod shows a revoked certificate and may have another."""
-        identity = str(workload_id(trust.trust_domain, pod.namespace, pod.service_account))
-        refused = pod.uid in trust.revoked.pods or identity in trust.revoked.identities
-        return not refused and self._sidecars.holds(pod.uid) in trust.revoked.serials
+    def _needy(self, trust: Trust) -> tuple[PodRef, ...]:
+        """Pods that show a revoked certificate and may have another."""
+        revoked, shown = trust.revoked, _serials(self._sidecars.held)
+        refused = {pod.uid for pod in self._sidecars.pods if _identity(pod, trust) in revoked.identities} | revoked.pods
+        return tuple(pod for pod in self._sidecars.pods if pod.uid not in refused and shown.get(pod.uid) in revoked.serials)
 
     async def _end(self, sentence: Sentence) -> None:
         pods = self._sidecars.pods
         ended = await asyncio.gather(*(self._end_in(pod, condemnation(pod, pods, sentence)) for pod in pods))
         _log.info("connections ended", connections=sum(ended), pods=len(sentence.pods), outside=sentence.outside)
+
+
+def _identity(pod: PodRef, trust: Trust) -> str:
+    return str(workload_id(trust.trust_domain, pod.namespace, pod.service_account))
+
+
+def _serials(held: Iterable[Held]) -> dict[str, str]:
+    """Which certificate the Envoy of each pod (uid) shows."""
+    return {each.holder.subject.uid: each.holder.serial for each in held if isinstance(each.holder.subject, PodSubject)}
 
 
 async def _until(holds: Callable[[], bool], *, timeout: float | None) -> bool:

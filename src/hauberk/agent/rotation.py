@@ -134,6 +134,12 @@ class Rotation:
             self._due = min(self._due, self._clock.now() + window * self._chance())
             self._woken.set()
 
+    def replace(self) -> None:
+        """The certificate is believed by nobody any more: another is asked for at once."""
+        self._due = min(self._due, self._clock.now())
+        self._not_before = -inf
+        self._woken.set()
+
     def hasten(self, window: timedelta) -> None:
         """The authority is back: an attempt that has failed is made again at a time of chance within `window`."""
         if self._failures:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 
@@ -282,6 +283,21 @@ class Sidecars:
     def held(self) -> tuple[Held, ...]:
         """What each pod's Envoy has proven to hold."""
         return tuple(sidecar.identity.held for sidecar in self._sidecars.values())
+
+    @property
+    def pods(self) -> tuple[PodRef, ...]:
+        """The pods that have a sidecar."""
+        return tuple(sidecar.pod for sidecar in self._sidecars.values())
+
+    def replace_certificate(self, uid: str) -> None:
+        """The pod asks for another certificate at once."""
+        if (sidecar := self._sidecars.get(uid)) is not None:
+            sidecar.identity.rotation.replace()
+
+    def ask_again(self, uid: str) -> None:
+        """If the pod was refused a certificate, it asks again at once."""
+        if (sidecar := self._sidecars.get(uid)) is not None:
+            sidecar.identity.rotation.hasten(timedelta())
 
     def authority_is_back(self) -> None:
         """Certificates that could not be had are asked for again soon, and not all at once."""

@@ -6,12 +6,13 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hauberk.agent import server
 from hauberk.agent.citadel_client import CitadelClient, local_channel
 from hauberk.agent.clock_watch import ClockWatch
 from hauberk.agent.config_maps import ConfigMapReader
+from hauberk.agent.connection_end import ConnectionEnd
 from hauberk.agent.environment import inherited_environment
 from hauberk.agent.ipam import AddressBook
 from hauberk.agent.log_files import rotate_forever
@@ -21,11 +22,12 @@ from hauberk.agent.pod_life import NODE
 from hauberk.agent.pod_world import World
 from hauberk.agent.pods import Pods
 from hauberk.agent.records import Records
+from hauberk.agent.revocation import Revocations
 from hauberk.agent.sessions import Sessions
 from hauberk.agent.settings import AgentSettings, SettingInvalid, read_settings
 from hauberk.agent.sidecar import Sidecars
 from hauberk.agent.trust import MachineTrust
-from hauberk.agent.trust_report import TrustFollower
+from hauberk.agent.trust_report import Held, TrustFollower
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import configure_logging, logger
 from hauberk.kit.places import Places, PlaceUnusable
@@ -33,11 +35,13 @@ from hauberk.kit.unix_http import AsyncUnixHttp
 from hauberk.linux import control
 from hauberk.linux.failure import LinuxFailure
 from hauberk.linux.launch import Launcher
+from hauberk.local.failure import LocalFailure
+from hauberk.local.remote_agent import RemoteControlPlane, reaching
 
 MESH_VARIABLE = "HAUBERK_MESH"
 ROOTLESS_VARIABLE = "HAUBERK_ROOTLESS"
 
-_CANNOT_START = (SettingInvalid, PlaceUnusable, LinuxFailure, OSError)
+_CANNOT_START = (SettingInvalid, PlaceUnusable, LinuxFailure, LocalFailure, OSError)
 _log = logger("agent")
 
 
@@ -45,7 +49,15 @@ class Agent:
     """All parts of the agent, made and joined."""
 
     def __init__(
-        self, places: Places, launcher: Launcher, node: int, *, settings: AgentSettings, clock: Clock, environment: Mapping[str, str]
+        self,
+        places: Places,
+        launcher: Launcher,
+        node: int,
+        *,
+        settings: AgentSettings,
+        clock: Clock,
+        environment: Mapping[str, str],
+        elsewhere: RemoteControlPlane | None = None,
     ) -> None:
         api = AsyncUnixHttp(places.api_socket)
         self._places = places
@@ -56,6 +68,9 @@ class Agent:
         self._clock_watch = ClockWatch(clock)
         self._citadel = CitadelClient(local_channel(places.citadel_socket))
         trust = MachineTrust(places.agent_state / "trust")
+        self._elsewhere = elsewhere
+        if elsewhere is not None:
+            elsewhere.heed(trust.current)
         self._sidecars = Sidecars(
             launcher=launcher,
             client=self._citadel,
@@ -67,9 +82,14 @@ class Agent:
             on_change=self._sidecar_changed,
         )
         self._clock_watch.subscribe(self._sidecars.clock_was_set)
-        self._follower = TrustFollower(
-            self._citadel, trust, holders=lambda: self._sidecars.held, clock=clock, on_contact=self._sidecars.authority_is_back
+        self._revocations = Revocations(
+            sidecars=self._sidecars,
+            end=ConnectionEnd(launcher),
+            path=places.agent_state / "revocations.json",
+            adopted=lambda: self._pods.settled,
         )
+        self._revocations.follow(trust.current)
+        self._follower = TrustFollower(self._citadel, trust, holders=self._held, clock=clock, on_contact=self._sidecars.authority_is_back)
         self._names = NameServer(launcher, api, places.agent_state, settings)
         world = World(
             launcher=launcher,
@@ -82,13 +102,21 @@ class Agent:
             addresses=AddressBook(places.agent_state / "addresses.json"),
             config_maps=ConfigMapReader(api, places.agent_state / "config-maps.json"),
             slots=asyncio.Semaphore(settings.parallel_starts),
-            node=platform.node(),
+            node=platform.node() if elsewhere is None else elsewhere.node,
             rootless=environment.get(ROOTLESS_VARIABLE) == "1",
             inherited=inherited_environment(environment),
         )
         self._pods = Pods(world)
         self._sessions = Sessions(self._pods, launcher)
-        self._parts = server.Parts(pods=self._pods, sidecars=self._sidecars, records=self._records, clock=clock, node=world.node)
+        problem: Callable[[], str] = (lambda: "") if elsewhere is None else (lambda: elsewhere.problem)
+        self._parts = server.Parts(
+            pods=self._pods, sidecars=self._sidecars, records=self._records, clock=clock, node=world.node, problem=problem
+        )
+
+    def _held(self) -> tuple[Held, ...]:
+        """Every identity on this machine."""
+        own = () if self._elsewhere is None else (self._elsewhere.held,)
+        return (*self._sidecars.held, *own)
 
     def _sidecar_changed(self, uid: str) -> None:
         self._pods.sidecar_changed(uid)
@@ -114,6 +142,7 @@ class Agent:
         parts = {
             "clock": self._clock_watch.run(),
             "trust": self._follower.run(),
+            "revocations": self._revocations.run(),
             "names": self._names.run(self._node, self._network.nameservers),
             "records": self._records.run(),
             "logs": rotate_forever(self._places.logs / "pods", self._settings),
@@ -138,18 +167,21 @@ async def run(
     Cancelled, it leaves the pods running, for the next agent to adopt.
     """
     places.agent_state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    clock = clock or SystemClock()
     launcher = await Launcher.connect(places.init_socket)
     try:
         node = await launcher.create_network(NODE)
-        agent = Agent(
-            places,
-            launcher,
-            node,
-            settings=settings or read_settings(),
-            clock=clock or SystemClock(),
-            environment=os.environ if environment is None else environment,
-        )
-        await agent.run(told_to_end)
+        async with reaching(places, clock) as elsewhere:
+            agent = Agent(
+                places,
+                launcher,
+                node,
+                settings=settings or read_settings(),
+                clock=clock,
+                environment=os.environ if environment is None else environment,
+                elsewhere=elsewhere,
+            )
+            await agent.run(told_to_end)
         await launcher.delete_network(NODE)
     finally:
         launcher.close()

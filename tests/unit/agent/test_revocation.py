@@ -8,10 +8,12 @@ from pathlib import Path
 
 from hauberk.agent.revocation import Revocations
 from hauberk.agent.sidecar_pod import PodRef
+from hauberk.agent.trust_report import Held
 from hauberk.identity.trust import Revoked, Trust
+from hauberk.identity.wire import Holder, PodSubject
 from hauberk.linux.socket_destroy import Connection
-from hauberk.xds.layers import Layer
 
+WEB = "spiffe://cluster.local/ns/shop/sa/web"
 OLD, NEW = "a" * 32, "b" * 32
 A = PodRef(uid="u-a", namespace="shop", name="a", service_account="web", network="u-a", addresses=("10.244.0.2",))
 B = PodRef(uid="u-b", namespace="shop", name="b", service_account="web", network="u-b", addresses=("10.244.0.3",))
@@ -20,22 +22,24 @@ FROM_A = Connection("10.244.0.3", 15006, "10.244.0.2", 40000)
 
 @dataclass
 class PlayedSidecars:
-    """Two sidecars, which answer when they are told to."""
+    """Two sidecars, whose Envoys have acknowledged the Trust that they are given by hand."""
 
     pods: tuple[PodRef, ...] = (A, B)
     serials: dict[str, str] = field(default_factory=lambda: {"u-a": OLD, "u-b": NEW})
-    told: list[Layer] = field(default_factory=list)
-    renewed: list[str] = field(default_factory=list)
-    settled: bool = True
+    trust: Trust | None = None
+    replaced: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
 
-    def set_revoked(self, revoked: Layer) -> None:
-        self.told.append(revoked)
+    @property
+    def held(self) -> list[Held]:
+        subjects = [PodSubject(namespace=pod.namespace, name=pod.name, uid=pod.uid) for pod in self.pods]
+        return [Held(holder=Holder(subject=each, serial=self.serials.get(each.uid, "")), trust=self.trust) for each in subjects]
 
-    def holds(self, uid: str) -> str:
-        return self.serials.get(uid, "")
+    def replace_certificate(self, uid: str) -> None:
+        self.replaced.append(uid)
 
-    def renew(self, uid: str) -> None:
-        self.renewed.append(uid)
+    def ask_again(self, uid: str) -> None:
+        self.asked.append(uid)
 
 
 @dataclass
@@ -82,57 +86,68 @@ async def kept(path: Path) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_revoked_pods_connections_end_and_every_envoy_is_told_first(tmp_path: Path) -> None:
+async def test_a_revoked_pods_connections_end_when_every_envoy_refuses_it(tmp_path: Path) -> None:
     sidecars, ended = PlayedSidecars(), Ended()
     async with dealing(tmp_path, sidecars, ended) as revocations:
-        revocations.take(trust(1, POD_A))
-        assert len(sidecars.told) == 1
+        revocations.take(told := trust(1, POD_A))
+        await asyncio.sleep(0)
+        assert ended.seen.empty()
+        sidecars.trust = told
         assert await ended.sweep() == {"u-b"}
+        assert sidecars.replaced == [], "it would be refused"
 
 
-async def test_a_pod_whose_certificate_was_revoked_asks_for_another_before_its_connections_end(tmp_path: Path) -> None:
+async def test_a_pod_whose_certificate_was_revoked_shows_another_before_its_connections_end(tmp_path: Path) -> None:
     sidecars, ended = PlayedSidecars(), Ended()
     async with dealing(tmp_path, sidecars, ended) as revocations:
-        revocations.take(trust(1, CERTIFICATE_A))
-        assert sidecars.renewed == ["u-a"]
+        revocations.take(told := trust(1, CERTIFICATE_A))
+        sidecars.trust = told
+        assert sidecars.replaced == ["u-a"]
         await asyncio.sleep(0)
         assert ended.seen.empty()
         sidecars.serials["u-a"] = NEW
         assert await ended.sweep() == {"u-b"}
 
 
+async def test_an_envoy_that_does_not_answer_holds_nothing_up_and_is_come_back_to(tmp_path: Path) -> None:
+    sidecars, ended = PlayedSidecars(), Ended()
+    async with dealing(tmp_path, sidecars, ended) as revocations:
+        revocations.take(told := trust(1, POD_A))
+        assert await ended.sweep() == {"u-b"}
+        sidecars.trust = told
+        assert await ended.sweep() == {"u-b"}, "what it let in meanwhile"
+
+
 async def test_one_whose_revocation_is_lifted_asks_at_once(tmp_path: Path) -> None:
     sidecars = PlayedSidecars()
     async with dealing(tmp_path, sidecars, Ended()) as revocations:
-        revocations.take(trust(1, POD_A))
-        assert sidecars.renewed == []
-        revocations.take(trust(2))
-        assert sidecars.renewed == ["u-a"]
+        for number, revoked in enumerate((POD_A, Revoked(), Revoked(identities=frozenset({WEB})), Revoked())):
+            revocations.take(trust(number, revoked))
+        assert sidecars.asked[:1] == ["u-a"]
+        assert sorted(sidecars.asked[1:]) == ["u-a", "u-b"]
 
 
 async def test_a_trust_that_revokes_nothing_more_disturbs_nobody(tmp_path: Path) -> None:
-    sidecars, ended = PlayedSidecars(), Ended()
+    sidecars, ended = PlayedSidecars(trust=trust(1, POD_A)), Ended()
     async with dealing(tmp_path, sidecars, ended) as revocations:
         revocations.take(trust(1, POD_A))
         await ended.sweep()
         await kept(tmp_path)
         revocations.take(trust(2, POD_A))
-        assert len(sidecars.told) == 1
         await asyncio.sleep(0)
         assert ended.seen.empty()
 
 
-async def test_another_agent_tells_its_envoys_and_ends_only_what_its_predecessor_did_not(tmp_path: Path) -> None:
-    sidecars, ended = PlayedSidecars(), Ended()
-    async with dealing(tmp_path, sidecars, ended) as revocations:
+async def test_another_agent_ends_only_what_its_predecessor_did_not(tmp_path: Path) -> None:
+    ended = Ended()
+    async with dealing(tmp_path, PlayedSidecars(trust=trust(1, POD_A)), ended) as revocations:
         revocations.take(trust(1, POD_A))
         await ended.sweep()
         await kept(tmp_path)
-    again = PlayedSidecars()
-    async with dealing(tmp_path, again, ended) as revocations:
+    both = replace(POD_A, pods=frozenset({"u-a", "u-b"}))
+    async with dealing(tmp_path, PlayedSidecars(trust=trust(2, both)), ended) as revocations:
         revocations.take(trust(1, POD_A))
-        assert len(again.told) == 1
-        revocations.take(trust(2, replace(POD_A, pods=frozenset({"u-a", "u-b"}))))
+        revocations.take(trust(2, both))
         assert await ended.sweep() == {"u-b"}
         assert ended.seen.empty()
 
@@ -140,6 +155,6 @@ async def test_another_agent_tells_its_envoys_and_ends_only_what_its_predecessor
 async def test_a_damaged_memory_ends_connections_once_more(tmp_path: Path) -> None:
     (tmp_path / "revocations.json").write_text("{")
     ended = Ended()
-    async with dealing(tmp_path, PlayedSidecars(), ended) as revocations:
+    async with dealing(tmp_path, PlayedSidecars(trust=trust(1, POD_A)), ended) as revocations:
         revocations.take(trust(1, POD_A))
         assert await ended.sweep() == {"u-b"}
