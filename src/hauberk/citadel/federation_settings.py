@@ -3,13 +3,16 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 from hauberk.citadel.bundle_url import InvalidNetwork, Network, read_networks
 from hauberk.citadel.federation import Profile
+from hauberk.identity.trust import REFRESH_HINT
 
 LISTEN_VARIABLE: Final = "HAUBERK_BUNDLE_LISTEN"
+REFRESH_VARIABLE: Final = "HAUBERK_BUNDLE_REFRESH_SECONDS"
 CERTIFICATE_VARIABLE: Final = "HAUBERK_BUNDLE_CERTIFICATE"
 KEY_VARIABLE: Final = "HAUBERK_BUNDLE_KEY"
 ALLOW_VARIABLE: Final = "HAUBERK_FEDERATION_ALLOW"
@@ -35,7 +38,8 @@ class Listen:
 class FederationSettings:
     """`allowed`: networks that bundles may be fetched from although they are local or special. `ca_file`: whom to believe with https_web.
 
-    `certificate` and `key`: what the endpoint shows with https_web; both are read again when they change.
+    `certificate` and `key`: what the endpoint shows with https_web; both are read again when they change. `refresh`: how often others are
+    asked to fetch our bundle.
     """
 
     listen: tuple[Listen, ...] = ()
@@ -43,6 +47,7 @@ class FederationSettings:
     key: Path | None = None
     allowed: tuple[Network, ...] = ()
     ca_file: Path | None = None
+    refresh: timedelta = REFRESH_HINT
 
 
 def read_federation_settings(environment: Mapping[str, str]) -> FederationSettings:
@@ -58,7 +63,18 @@ def read_federation_settings(environment: Mapping[str, str]) -> FederationSettin
         allowed = read_networks(environment.get(ALLOW_VARIABLE, ""), ALLOW_VARIABLE)
     except InvalidNetwork as exc:
         raise InvalidFederationSetting(str(exc)) from exc
-    return FederationSettings(listen=listen, certificate=certificate, key=key, allowed=allowed, ca_file=ca_file)
+    return FederationSettings(
+        listen=listen, certificate=certificate, key=key, allowed=allowed, ca_file=ca_file, refresh=_refresh(environment)
+    )
+
+
+def _refresh(environment: Mapping[str, str]) -> timedelta:
+    text = environment.get(REFRESH_VARIABLE, "")
+    if not text:
+        return REFRESH_HINT
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        raise InvalidFederationSetting(f"{REFRESH_VARIABLE}={text!r} is no number of seconds from 1 to 999999")
+    return timedelta(seconds=int(text))
 
 
 def _path(environment: Mapping[str, str], name: str) -> Path | None:

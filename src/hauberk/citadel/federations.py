@@ -55,7 +55,7 @@ class Federations:
         self._rows: Mapping[str, Federated] = {each.trust_domain: each for each in read_federation(ground.state)}
         self._changing = asyncio.Lock()
         self._changed = asyncio.Event()
-        ground.publication.preset(lambda trust: replace(trust, federated=_bundles(self._rows)))
+        ground.publication.preset(lambda trust: replace(trust, federated=_bundles(self._rows), refresh_hint=settings.refresh))
 
     def list(self) -> tuple[Federated, ...]:
         """All, by name."""

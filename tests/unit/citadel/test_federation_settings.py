@@ -1,3 +1,4 @@
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def test_an_address_is_served_with_the_profile_that_it_names_or_that_there_is_a_
     "environment",
     [
         *({"HAUBERK_BUNDLE_LISTEN": text} for text in ("8443", "a:0", "a:70000", "http=a:1", "[x]:1", "::1:80", "https_web=a:1")),
+        *({"HAUBERK_BUNDLE_REFRESH_SECONDS": text} for text in ("0", "-1", "5m", "1.5", "9999999")),
         {"HAUBERK_BUNDLE_KEY": "/k.pem"},
         {**FILES, "HAUBERK_BUNDLE_KEY": "k.pem"},
     ],
@@ -43,6 +45,11 @@ def test_an_address_is_served_with_the_profile_that_it_names_or_that_there_is_a_
 def test_settings_that_make_no_sense_are_refused(environment: dict[str, str]) -> None:
     with pytest.raises(InvalidFederationSetting, match="HAUBERK_BUNDLE_"):
         read_federation_settings(environment)
+
+
+def test_how_often_others_ask_is_a_number_of_seconds() -> None:
+    assert read_federation_settings({}).refresh == timedelta(minutes=5)
+    assert read_federation_settings({"HAUBERK_BUNDLE_REFRESH_SECONDS": "7"}).refresh == timedelta(seconds=7)
 
 
 def test_networks_are_those_of_the_setting() -> None:
