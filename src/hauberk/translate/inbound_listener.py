@@ -14,7 +14,7 @@ from hauberk.envoy.message import boolean, duration, uint32
 from hauberk.envoy.name import INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound
 from hauberk.mesh.inbound import InboundPort
 from hauberk.mesh.protocol import Protocol
-from hauberk.translate.access_log import INBOUND_FAILURE, access_log, failed_connections
+from hauberk.translate.access_log import INBOUND_FAILURE, access_log
 from hauberk.translate.connection import BUFFER_LIMIT
 from hauberk.translate.http import inbound_http
 from hauberk.translate.limits import Limits
@@ -30,6 +30,7 @@ from hauberk.translate.listener import (
     tls_inspector,
     wildcard,
 )
+from hauberk.translate.one_identity import one_identity, refused_connections
 from hauberk.translate.tcp import inbound_tcp, remember_established
 from hauberk.translate.tcp_authorization import NO_PEER, PEER, Connection, decision
 from hauberk.translate.tls import ALPN_HTTP, ALPN_TCP, downstream_tls
@@ -40,6 +41,8 @@ INBOUND_PORT: Final = 15006
 # connections is taken for one. Where only TLS is taken nobody is in a hurry.
 _GREETING: Final = 1.0
 _PATIENT: Final = 10.0
+
+_MUTUAL_HTTP: Final = "http-mtls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ def virtual_inbound(
         enable_reuse_port=boolean(False),  # a program of the same user could share a port that may be shared
         listener_filters=[original_destination()],
         filter_chains=[chain for each in guarded for chain in _Chains(each, policies, limits).all()],
-        access_log=[access_log(INBOUND_FAILURE, failed_connections())],
+        access_log=[access_log(INBOUND_FAILURE, refused_connections(_MUTUAL_HTTP))],
         socket_options=capturing(),
     )
     set_addresses(listener, wildcard(ipv6=ipv6), INBOUND_PORT)
@@ -147,7 +150,7 @@ class _Chains:
         yield self._mutual_tcp("tls", match) if self._guarded.strict else self._plain_tcp("tls", match)
 
     def _mutual_http(self, match: FilterChainMatch) -> FilterChain:
-        name, cluster = self._name("http-mtls"), self._guarded.cluster
+        name, cluster = self._name(_MUTUAL_HTTP), self._guarded.cluster
         chain = self._chain(name, match, mutual=True)
         chain.filters.append(inbound_http(name, cluster, self._limits, mutual=True))
         chain.transport_socket.CopyFrom(downstream_tls(self._limits.trust_domains.accepted, ("h2", "http/1.1"), self._limits.tls))
@@ -181,4 +184,5 @@ class _Chains:
     def _chain(self, name: str, match: FilterChainMatch, *, mutual: bool) -> FilterChain:
         if self._guarded.port is not None:
             match.destination_port.CopyFrom(uint32(self._guarded.port))
-        return FilterChain(name=name, filter_chain_match=match, filters=[remember_established(mutual=mutual)])
+        known = [one_identity()] if mutual else []
+        return FilterChain(name=name, filter_chain_match=match, filters=[remember_established(mutual=mutual), *known])
