@@ -155,7 +155,9 @@ class RigPod:
 
     def records(self) -> list[dict[str, Any]]:
         log = self.directory / "access.log"
-        return [read_fields(line) for line in log.read_bytes().splitlines()] if log.exists() else []
+        # What Envoy is still writing is no line yet.
+        whole = log.read_bytes().split(b"\n")[:-1] if log.exists() else []
+        return [read_fields(line) for line in whole]
 
     def record(self, **wanted: Any) -> dict[str, Any]:
         """The first record with these values; waits for it."""

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from tests.e2e import unprivileged
+from tests.e2e.waits import until
 
 from hauberk.kit.places import RUN_VARIABLE, STATE_VARIABLE
 
@@ -130,7 +131,7 @@ def test_both_sides_record_a_request() -> None:
     name = "from-test-cli"
     script = "import sys, urllib.request as u; u.urlopen(u.Request('http://web:8080/', headers={'x-request-id': sys.argv[1]}))"
     done("exec", "client", "--", sys.executable, "-c", script, name)
-    _until("access", "--request-id", name, text="destination")
+    until(lambda: len(document("access", "--request-id", name)) == 2, "a record of each side")
     records = document("access", "--request-id", name)
     assert {each["reporter"] for each in records} == {"source", "destination"}
     assert {each["source"]["identity"] for each in records} == {"spiffe://cluster.local/ns/default/sa/client"}

@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from hauberk.telemetry.layout import read_fields
+from hauberk.telemetry.layout import read_fields, read_values
 from hauberk.telemetry.record import AccessRecord, Decision, Party, Reporter, Tls, Verdict
 from hauberk.telemetry.store import Entry
 
@@ -39,9 +39,8 @@ class Owner:
 Resolve = Callable[[str], tuple[str, str] | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A line with what it is stored by and counted by."""
+class Decoded(NamedTuple):
+    """A line with what it is stored by and counted by; values that do not apply may be empty texts."""
 
     entry: Entry
     fields: dict[str, Any]
@@ -66,7 +65,7 @@ class Decoder:
     def decode(self, line: bytes) -> Decoded:
         """What `line` is about; raises UndecodableLine."""
         try:
-            fields = read_fields(line)
+            fields = read_values(line)
             source, destination = self._parties(fields)
             seconds, _, fraction = fields["t"].partition(".")
             time = int(seconds) * 1_000_000 + int(fraction.ljust(6, "0"))
@@ -120,7 +119,7 @@ def is_denied(fields: dict[str, Any]) -> bool:
 def duration_ms(fields: dict[str, Any]) -> float:
     """How long it took, as exactly as is known."""
     micro = fields.get("us")
-    return float(micro) / 1000 if micro is not None else float(fields.get("ms") or 0)
+    return float(micro) / 1000 if micro not in (None, "") else float(fields.get("ms") or 0)
 
 
 def build_record(line: bytes, source: Party, destination: Party) -> AccessRecord:

@@ -26,14 +26,20 @@ LAYOUTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 def read_fields(line: bytes) -> dict[str, Any]:
     """The keys of a line and their values, absent where they do not apply. ValueError or KeyError if no sidecar wrote it."""
+    fields = {key: value for key, value in read_values(line).items() if value != ""}
+    if "g" in fields:
+        fields["g"] = int(fields["g"])
+    return fields
+
+
+def read_values(line: bytes) -> dict[str, Any]:
+    """As `read_fields`, but quick: what does not apply may be an empty text, and a gRPC status may be text."""
     if line.startswith(b"{"):
         document: dict[str, Any] = json.loads(line)
         return document
     tag, *values = line.decode("utf-8", "replace").rstrip("\n").split(SEPARATOR)
-    fields: dict[str, Any] = {key: value for key, value in zip(LAYOUTS[tag], values, strict=True) if value}
+    fields: dict[str, Any] = dict(zip(LAYOUTS[tag], values, strict=True))
     fields["k"], fields["d"] = tag[0], tag[1]
-    if "s" in fields:
-        fields["s"] = int(fields["s"])
-    if "g" in fields:
-        fields["g"] = int(fields["g"])
+    if status := fields["s"]:
+        fields["s"] = int(status)
     return fields
