@@ -12,13 +12,22 @@ Document = dict[str, Any]
 
 
 def build_status(
-    node: str, lives: Iterable[PodLife], state: Callable[[str], SidecarState | None], counts: RecordCounts, *, settled: bool
+    node: str,
+    lives: Iterable[PodLife],
+    state: Callable[[str], SidecarState | None],
+    counts: RecordCounts,
+    *,
+    settled: bool,
+    problem: str = "",
 ) -> Document:
-    """The agent's half of the status document that the command line shows; `settled`: it has taken on the pods it found."""
+    """The agent's half of the status document that the command line shows; `settled`: it has taken on the pods it found.
+
+    `problem`: why this machine is cut off from its mesh.
+    """
     pods = tuple(lives)
     sidecars = ((life, state(life.pod.metadata.uid)) for life in pods)
     return {
-        "agents": [{"node": node, "ready": settled, "pods": len(pods)}],
+        "agents": [{"node": node, "ready": settled and not problem, "pods": len(pods), **({"problem": problem} if problem else {})}],
         "proxies": [_proxy(life, found) for life, found in sidecars if found is not None],
         "records": {"kept": counts.kept, "dropped": counts.dropped, "stored": counts.stored},
     }

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -46,6 +46,7 @@ class Parts:
     records: Records
     clock: Clock
     node: str
+    problem: Callable[[], str] = lambda: ""  # why this machine is cut off from its mesh
 
 
 class Refused(Exception):
@@ -66,7 +67,8 @@ async def get_status(request: Request) -> Response:
     """The agent's half of `hauberk status`."""
     parts = _parts(request)
     pods = parts.pods
-    return JSONResponse(build_status(parts.node, pods.all(), parts.sidecars.state, parts.records.counts, settled=pods.settled))
+    counts, state = parts.records.counts, parts.sidecars.state
+    return JSONResponse(build_status(parts.node, pods.all(), state, counts, settled=pods.settled, problem=parts.problem()))
 
 
 async def get_pods(request: Request) -> Response:

@@ -14,7 +14,9 @@ from hauberk.cli.verbs import Entry, VerbGroup
         Entry("bundle", "hauberk.cli.ca_bundle:bundle", "Print whom others are to believe.", "Commands"),
         Entry("federate", "hauberk.cli.ca_federate:federate", "Authenticate members of another trust domain.", "Commands"),
         Entry("import", "hauberk.cli.ca_import:import_", "Become an intermediate of the company's authority.", "Commands"),
+        Entry("nodes", "hauberk.cli.ca_nodes:nodes", "The other machines of the mesh; shut one out.", "Commands"),
         Entry("revoke", "hauberk.cli.ca_revoke:revoke", "Believe a pod, a certificate or an identity no more.", "Commands"),
+        Entry("token", "hauberk.cli.ca_token:token", "Let another machine join the mesh.", "Commands"),
     ),
     examples=("hauberk ca import /etc/cacerts", "hauberk ca revoke web-7d9f4b -n shop"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -46,13 +47,25 @@ def rootless_option(command: Callable[..., object]) -> Callable[..., object]:
     "hauberk up --detach --wait",
     "hauberk up -f shop.yaml",
     "hauberk up --mesh test --detach --wait=30s",
+    "hauberk up --listen 10.0.0.1:7443",
 )
 @files_option
 @click.option("-d", "--detach", is_flag=True, help="Return, and let the mesh run in the background.")
 @wait_option("Return, or apply the files, when control plane and agent are ready.  [TIMEOUT: 60s]")
 @rootless_option
-def up(*, files: tuple[str, ...], detach: bool, wait: float | None, rootless: bool | None) -> int:
-    """Start the mesh; without --detach it ends with Ctrl-C, and nothing is left behind."""
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    help="Serve agents of other machines there, over mutual TLS.  [default: HAUBERK_LISTEN, else none are served]",
+)
+def up(*, files: tuple[str, ...], detach: bool, wait: float | None, rootless: bool | None, listen: str | None) -> int:
+    """Start the mesh; without --detach it ends with Ctrl-C, and nothing is left behind.
+
+    On a machine that has joined a control plane elsewhere (`hauberk agent --join`), start its agent.
+    """
+    if listen is not None:
+        # Inherited by every process of the mesh; what it says is checked by who listens.
+        os.environ["HAUBERK_LISTEN"] = listen
     from hauberk.local import up as start_up  # noqa: PLC0415 -- only here
 
     texts = read_files(files)

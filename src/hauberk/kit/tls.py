@@ -1,9 +1,11 @@
-"""TLS 1.3 between processes of one owner, from keys that are in memory: contexts without a default that somebody else chose."""
+"""TLS 1.3 between processes of one owner, from keys in memory: contexts without a default that somebody else chose."""
 
 import os
 import ssl
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 class PeerRefused(Exception):
@@ -25,42 +27,44 @@ class Credentials:
     key_pem: bytes = field(repr=False)
 
 
-def server_context(credentials: Credentials, roots: Sequence[str], protocols: Sequence[str]) -> ssl.SSLContext:
+def server_context(credentials: Credentials, roots: Sequence[str], protocols: Sequence[str], scratch: Path) -> ssl.SSLContext:
     """Shows `credentials`, asks callers for theirs and checks them against `roots` (PEM); who shows none is let in by this layer.
 
     No session tickets: a resumed session would skip the check of a certificate that has meanwhile expired or been revoked.
+    `scratch`: a directory that nobody else can look into.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.num_tickets = 0
     context.verify_mode = ssl.CERT_OPTIONAL
-    return _finish(context, credentials, roots, protocols)
+    _load(context, credentials, scratch)
+    return _finish(context, roots, protocols)
 
 
-def client_context(credentials: Credentials | None, roots: Sequence[str], protocols: Sequence[str]) -> ssl.SSLContext:
+def client_context(credentials: Credentials | None, roots: Sequence[str], protocols: Sequence[str], scratch: Path) -> ssl.SSLContext:
     """Believes only what `roots` (PEM) signed. Names are not checked here: who must be at the other end is no host name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
-    return _finish(context, credentials, roots, protocols)
+    if credentials is not None:
+        _load(context, credentials, scratch)
+    return _finish(context, roots, protocols)
 
 
-def _finish(context: ssl.SSLContext, credentials: Credentials | None, roots: Sequence[str], protocols: Sequence[str]) -> ssl.SSLContext:
+def _finish(context: ssl.SSLContext, roots: Sequence[str], protocols: Sequence[str]) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(list(protocols))
     if roots:
         context.load_verify_locations(cadata="\n".join(roots))
-    if credentials is not None:
-        _load(context, credentials)
     return context
 
 
-def _load(context: ssl.SSLContext, credentials: Credentials) -> None:
-    # Python's ssl reads keys from files only; this one is memory, has no name, and is gone with its descriptor.
-    descriptor = os.memfd_create("credentials", os.MFD_CLOEXEC)
+def _load(context: ssl.SSLContext, credentials: Credentials, scratch: Path) -> None:
+    # Python's ssl reads keys from files only. Not one of memory alone: a process that forbids to be looked into cannot open such
+    # files of its own by name. So it is a file for as long as it takes to read it, where only this user looks.
+    descriptor, name = tempfile.mkstemp(prefix=".tls-", dir=scratch)
     try:
-        content = credentials.chain_pem.encode() + credentials.key_pem
-        while content:
-            content = content[os.write(descriptor, content) :]
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(credentials.chain_pem.encode() + credentials.key_pem)
+        context.load_cert_chain(name)
     finally:
-        os.close(descriptor)
+        Path(name).unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from hauberk.linux.failure import LinuxFailure, encode_failure
 from hauberk.local import ground, logfile, run_directory, workload_door
 from hauberk.local.children import Children
 from hauberk.local.loop import READABLE, Loop
-from hauberk.local.order import ORDER_VARIABLE, Order
+from hauberk.local.order import CONTROL_PLANE, ORDER_VARIABLE, Order
 from hauberk.local.parts import Launch, Part
 from hauberk.local.server import Server
 
@@ -79,7 +79,7 @@ class Init:
             self._loop.end()
             return
         first, *rest = parts
-        if not rest:
+        if first.name == CONTROL_PLANE:
             self._loop.after(_CONTROL_PLANE_PATIENCE, self._loop.end)
         first.stop(lambda: self._stop_next(tuple(rest)))
 

@@ -54,7 +54,7 @@ def join(places: Places, file: JoinFile, clock: Clock | None = None) -> Membersh
 
 
 async def _obtain(places: Places, file: JoinFile, clock: Clock) -> Own:
-    way = Way(file.trust_domain, lambda: file.addresses, lambda: None, lambda: file.trust_bundle)
+    way = Way(file.trust_domain, lambda: file.addresses, lambda: None, lambda: file.trust_bundle, places.run)
     reasons: list[str | None] = []
     socket = places.run / "join.sock"
     forwarder = TlsForwarder(socket, lambda: way.dial(JOIN), reasons.append)

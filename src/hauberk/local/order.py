@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 ORDER_VARIABLE: Final = "_HAUBERK_INIT"
+CONTROL_PLANE: Final = "control-plane"
 # In the order of ending: the agent ends the pods and still reports that to the control plane.
-PARTS: Final = ("agent", "control-plane")
+PARTS: Final = ("agent", CONTROL_PLANE)
+AGENT_ALONE: Final = ("agent",)  # where the control plane is on another machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,7 +93,7 @@ class RemoteMachines:
         own, trust = self._own.current.value, self._citadel.trust
         assert own is not None, "nobody is let in before there is a certificate"
         if self._made is None or self._made[0] is not own or self._made[1].x509_authorities != trust.x509_authorities:
-            self._made = own, trust, server_context(own.credentials, trust.bundle.pems, PROTOCOLS)
+            self._made = own, trust, server_context(own.credentials, trust.bundle.pems, PROTOCOLS, self._directory)
         return self._made[2]
 
     async def _ask(self, csr_der: bytes) -> Signed:

@@ -4,20 +4,23 @@ Everything else of the agent talks to the sockets of its own run directory, as i
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
 from hauberk.agent.citadel_client import CitadelClient, NotIssued, local_channel
+from hauberk.agent.trust_report import Held
 from hauberk.citadel.nodes import agent_id
+from hauberk.identity.trust import Trust
 from hauberk.identity.wire import AgentSubject, Holder
 from hauberk.kit.clock import Clock
 from hauberk.kit.log import logger
 from hauberk.kit.places import Places
 from hauberk.kit.tls_forwarder import TlsForwarder
 from hauberk.kit.unix_http import AsyncUnixHttp, NotReachable
+from hauberk.kit.watched import Watched
 from hauberk.local.failure import LocalFailure
 from hauberk.local.joining_membership import Membership, expired, read_membership, write_membership
 from hauberk.local.remote_certificate import NotObtained, Own, OwnCertificate, Signed
@@ -29,6 +32,23 @@ TROUBLED_SECONDS: Final = 1.0  # while it is not
 _TURNED_AWAY: Final = 403
 
 _log = logger("remote")
+
+
+@asynccontextmanager
+async def reaching(places: Places, clock: Clock) -> AsyncIterator["RemoteControlPlane | None"]:
+    """The control plane of another machine is reached meanwhile, if this one has joined; None where the control plane is here.
+
+    Raises MembershipUnusable. One whose certificate has expired is reached no more, but pods that run are looked after all the same.
+    """
+    membership = read_membership(places.membership)
+    if membership is None:
+        yield None
+        return
+    elsewhere = RemoteControlPlane(places, membership, clock)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(elsewhere.run(), name="remote")
+        yield elsewhere
+        running.cancel()
 
 
 class RemoteControlPlane:
@@ -44,6 +64,7 @@ class RemoteControlPlane:
             lambda: self._membership.addresses,
             lambda: self._membership.own.credentials,
             lambda: self._membership.roots,
+            places.run,
         )
         self._own = OwnCertificate(
             agent_id(membership.trust_domain, membership.node), self._ask, clock, held=membership.own, keep=self._keep
@@ -51,6 +72,7 @@ class RemoteControlPlane:
         self._reasons: dict[str, str | None] = {}
         self._refusal = ""
         self._told = ""
+        self._trust: Trust | None = None
         self._kept = _stamp(self._path)
 
     @property
@@ -66,27 +88,37 @@ class RemoteControlPlane:
         unreached = next((reason for reason in self._reasons.values() if reason), "")
         return self._refusal or (f"the control plane is not reached: {unreached}" if unreached else "") or self._own.problem
 
-    def holder(self, sequence: int) -> Holder:
+    @property
+    def held(self) -> Held:
         """The agent itself, as it reports what is held on its machine."""
         own = self._membership.own
-        return Holder(
+        holder = Holder(
             subject=AgentSubject(),
-            sequence=sequence,
             serial=own.svid.serial,
             authority_id=own.authority_id,
             not_after=own.svid.not_after,
             problem=self._own.problem,
             spiffe_id=str(own.svid.spiffe_id),
         )
+        return Held(holder=holder, trust=self._trust)
 
-    def believe(self, roots: Sequence[str]) -> None:
-        """Whom the machine believes from now on (PEM), also after a restart."""
-        if roots and tuple(roots) != self._membership.roots:
-            self._take(replace(self._membership, roots=tuple(roots)))
+    def heed(self, trust: Watched[Trust]) -> None:
+        """Whom this machine believes is whom the newest Trust says, also after a restart; and what it says is to be renewed is renewed."""
+        trust.subscribe(self._believe)
+        if trust.value is not None:
+            self._believe(trust.value)
 
-    def renew_if(self, authorities: frozenset[str]) -> None:
-        """Our certificate is exchanged now if one of these authorities signed it."""
-        if self._membership.own.authority_id in authorities:
+    def _believe(self, trust: Trust) -> None:
+        if trust.trust_domain == self._membership.trust_domain and trust.x509_authorities and trust.bundle.pems != self._membership.roots:
+            believing = replace(self._membership, roots=trust.bundle.pems)
+            try:
+                self._take(believing)
+            except OSError as exc:
+                # A full disk: this agent believes the right ones all the same, only the next would not.
+                _log.error("whom this machine believes could not be kept", path=str(self._path), reason=str(exc))
+                self._membership = believing
+        self._trust = trust
+        if self._membership.own.authority_id in trust.renew:
             self._own.renew()
 
     async def run(self) -> NoReturn:

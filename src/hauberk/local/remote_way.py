@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -25,7 +26,9 @@ class Way:
         addresses: Callable[[], Sequence[Address]],
         show: Callable[[], Credentials | None],
         roots: Callable[[], tuple[str, ...]],
+        scratch: Path,
     ) -> None:
+        self._scratch = scratch
         self._expected = control_plane_id(trust_domain)
         self._addresses = addresses
         self._show = show
@@ -46,7 +49,7 @@ class Way:
         show, roots = self._show(), self._roots()
         made = self._made.get(protocol)
         if made is None or (made[0], made[1]) != (show, roots):
-            made = self._made[protocol] = show, roots, client_context(show, roots, (protocol,))
+            made = self._made[protocol] = show, roots, client_context(show, roots, (protocol,), self._scratch)
         return made[2]
 
     def _check(self, certificate: bytes, address: Address) -> None:

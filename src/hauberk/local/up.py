@@ -17,6 +17,7 @@ from hauberk.linux.failure import LinuxFailure
 from hauberk.local import contact, lock, prerequisites, readiness, run_directory, state_version
 from hauberk.local.failure import AlreadyRunning, StartFailed, StateNotWritable
 from hauberk.local.launching import Running, launch
+from hauberk.local.order import AGENT_ALONE, PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +47,7 @@ def start(
     `rootless` None means: unless this is root. LocalFailure, with a hint, if it cannot be done.
     """
     wanted = os.geteuid() != 0 if rootless is None else rootless
+    parts = _parts(places)
     patience = wait_seconds if wait_seconds is not None else (_READY_SECONDS if on_ready or not detach else None)
     held = _prepare(places, rootless=wanted)
     if held is None:
@@ -53,7 +55,7 @@ def start(
         _finish_start(places, patience, progress, on_ready)
         return 0
     progress("starting the mesh")
-    with _orphans_adopted(detach=detach), contextlib.closing(launch(places, held, rootless=wanted, tied=not detach)) as mesh:
+    with _orphans_adopted(detach=detach), contextlib.closing(launch(places, held, rootless=wanted, tied=not detach, parts=parts)) as mesh:
         if detach:
             _finish_start(places, patience, progress, on_ready, mesh.pidfd)
             return 0
@@ -66,15 +68,32 @@ def running(
 ) -> Iterator[Running]:
     """A ready mesh for the time of the block, gone afterwards; it also ends if this process is killed. AlreadyRunning if there is one."""
     wanted = os.geteuid() != 0 if rootless is None else rootless
+    parts = _parts(places)
     held = _prepare(places, rootless=wanted)
     if held is None:
         raise AlreadyRunning(f"the mesh {places.mesh!r} runs already", "`hauberk down` first, or use another name with --mesh")
-    with _orphans_adopted(detach=False), contextlib.closing(launch(places, held, rootless=wanted, tied=True)) as mesh:
+    with _orphans_adopted(detach=False), contextlib.closing(launch(places, held, rootless=wanted, tied=True, parts=parts)) as mesh:
         try:
             readiness.await_ready(places, wait_seconds, progress, mesh.pidfd)
             yield mesh
         finally:
             _end(places, mesh)
+
+
+def _parts(places: Places) -> tuple[str, ...]:
+    """What is to run: both parts, or on a machine that has joined a control plane elsewhere the agent alone.
+
+    Raises MembershipUnusable, also if the membership's certificate has expired: no agent could do anything with it.
+    """
+    if not places.membership.exists():
+        return PARTS
+    from hauberk.kit.clock import SystemClock  # noqa: PLC0415 - only a machine that has joined pays for what reads its membership
+    from hauberk.local import joining_membership  # noqa: PLC0415 - as above
+
+    membership = joining_membership.read_membership(places.membership)
+    if membership is not None:
+        joining_membership.require_alive(membership, SystemClock().now())
+    return AGENT_ALONE
 
 
 def _prepare(places: Places, *, rootless: bool) -> int | None:

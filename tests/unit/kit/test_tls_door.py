@@ -69,15 +69,16 @@ class Place:
     port: int
     maker: Maker
     visitors: list[Visitor]
+    scratch: Path
 
     async def dial(self, credentials: Credentials | None, check: Callable[[bytes], None] = lambda _: None) -> Stream:
-        return await dial_tls(("127.0.0.1", self.port), client_context(credentials, [self.maker.root], PROTOCOLS), check)
+        return await dial_tls(("127.0.0.1", self.port), client_context(credentials, [self.maker.root], PROTOCOLS, self.scratch), check)
 
 
 @asynccontextmanager
 async def opened(tmp_path: Path, seconds: float = 60.0) -> AsyncIterator[Place]:
     maker, visitors = Maker(), list[Visitor]()
-    context = server_context(maker.credentials("server"), [maker.root], PROTOCOLS)
+    context = server_context(maker.credentials("server"), [maker.root], PROTOCOLS, tmp_path)
 
     async def admit(visitor: Visitor) -> Admitted:
         visitors.append(visitor)
@@ -95,7 +96,7 @@ async def opened(tmp_path: Path, seconds: float = 60.0) -> AsyncIterator[Place]:
     port = listener.getsockname()[1]
     async with await asyncio.start_unix_server(echo, tmp_path / "echo.sock"):
         serving = asyncio.create_task(door.serve(listener))
-        yield Place(door, port, maker, visitors)
+        yield Place(door, port, maker, visitors, tmp_path)
         serving.cancel()
         with suppress(asyncio.CancelledError):
             await serving
@@ -123,6 +124,7 @@ async def test_bytes_of_a_known_caller_reach_the_socket_behind_the_door(tmp_path
         stream = await place.dial(place.maker.credentials("n2"))
         assert await answer(stream) == b"hello"
         assert place.door.guests() == {"n2": 1}
+        assert [each.name for each in tmp_path.iterdir()] == ["echo.sock"]  # no key is left behind
         assert [(name_of(each.certificate), each.protocol, each.address) for each in place.visitors] == [("n2", "echo/1", "127.0.0.1")]
         stream[1].close()
 
@@ -153,7 +155,7 @@ async def test_a_certificate_that_proves_nothing_admits_nobody(tmp_path: Path, f
 
 async def test_a_server_of_another_authority_is_not_believed(tmp_path: Path) -> None:
     async with opened(tmp_path) as place:
-        context = client_context(place.maker.credentials("n2"), [Maker().root], PROTOCOLS)
+        context = client_context(place.maker.credentials("n2"), [Maker().root], PROTOCOLS, tmp_path)
         with pytest.raises(ssl.SSLCertVerificationError) as failed:
             await dial_tls(("127.0.0.1", place.port), context, lambda _: None)
         assert describe(failed.value).startswith("its certificate is not trusted")
@@ -171,7 +173,7 @@ async def test_a_server_that_is_somebody_else_hears_nothing(tmp_path: Path) -> N
 
 async def test_tls_1_2_is_refused(tmp_path: Path) -> None:
     async with opened(tmp_path) as place:
-        context = client_context(place.maker.credentials("n2"), [place.maker.root], PROTOCOLS)
+        context = client_context(place.maker.credentials("n2"), [place.maker.root], PROTOCOLS, tmp_path)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         with pytest.raises((ssl.SSLError, ConnectionError)):
