@@ -51,10 +51,22 @@ class Sidecars(Protocol):
 
 
 class Revocations:
-    """`take` what the authority says; `run` does what follows from it. `adopted`: whether the machine's pods are known by now."""
+    """`take` what the authority says; `run` does what follows from it. `adopted`: whether the machine's pods are known by now.
 
-    def __init__(self, *, sidecars: Sidecars, end: End, path: Path, adopted: Callable[[], bool]) -> None:
+    `others`: its pods without a sidecar. They may have certificates all the same, by the Workload API.
+    """
+
+    def __init__(
+        self,
+        *,
+        sidecars: Sidecars,
+        end: End,
+        path: Path,
+        adopted: Callable[[], bool] = lambda: True,
+        others: Callable[[], tuple[PodRef, ...]] = lambda: (),
+    ) -> None:
         self._sidecars = sidecars
+        self._others = others
         self._end_in = end
         self._path = path
         self._adopted = adopted
@@ -101,7 +113,7 @@ class Revocations:
 
     async def _deal_with(self, trust: Trust) -> None:
         revoked = charges(trust.revoked)
-        sentence = sentence_of(trust.revoked, self._dealt_with, self._sidecars.pods, trust.trust_domain)
+        sentence = sentence_of(trust.revoked, self._dealt_with, (*self._sidecars.pods, *self._others()), trust.trust_domain)
         if sentence:
             # Ended before every Envoy refuses, they would be made again.
             settled = await _until(self._is_done, timeout=FIRST_PATIENCE)
@@ -126,8 +138,9 @@ class Revocations:
         return tuple(pod for pod in self._sidecars.pods if pod.uid not in refused and shown.get(pod.uid) in revoked.serials)
 
     async def _end(self, sentence: Sentence) -> None:
-        pods = self._sidecars.pods
-        ended = await asyncio.gather(*(self._end_in(pod, condemnation(pod, pods, sentence)) for pod in pods))
+        meshed, others = self._sidecars.pods, self._others()
+        concerned = (*meshed, *(pod for pod in others if pod.uid in sentence.pods))
+        ended = await asyncio.gather(*(self._end_in(pod, condemnation(pod, meshed, others, sentence)) for pod in concerned))
         _log.info("connections ended", connections=sum(ended), pods=len(sentence.pods), outside=sentence.outside)
 
 

@@ -46,11 +46,11 @@ def sentence_of(revoked: Revoked, dealt_with: frozenset[str], pods: Iterable[Pod
     return Sentence(pods=frozenset(holders - {""} | own | marked), outside=outside)
 
 
-def condemnation(pod: PodRef, pods: Sequence[PodRef], sentence: Sentence) -> Callable[[Connection], bool]:
-    """Of the connections in the network of `pod`, those that are to end."""
+def condemnation(pod: PodRef, meshed: Sequence[PodRef], others: Sequence[PodRef], sentence: Sentence) -> Callable[[Connection], bool]:
+    """Of the connections in the network of `pod`, those that are to end. `others` are pods without a sidecar, who may hold certificates."""
     own = _LOOPBACK | frozenset(pod.addresses)
-    everybody = frozenset(address for each in pods for address in each.addresses)
-    marked = frozenset(address for each in pods if each.uid in sentence.pods for address in each.addresses)
+    everybody = frozenset(address for each in meshed for address in each.addresses)
+    marked = frozenset(address for each in (*meshed, *others) if each.uid in sentence.pods for address in each.addresses)
 
     def condemned(connection: Connection) -> bool:
         # Between the program and its own sidecar: it ends when the sidecar sees the other half end, and with a reason.

@@ -19,15 +19,17 @@ from hauberk.agent.log_files import rotate_forever
 from hauberk.agent.names import NameServer
 from hauberk.agent.network import PodNetwork
 from hauberk.agent.pod_life import NODE
-from hauberk.agent.pod_world import World
+from hauberk.agent.pod_world import World, reference
 from hauberk.agent.pods import Pods
 from hauberk.agent.records import Records
 from hauberk.agent.revocation import Revocations
 from hauberk.agent.sessions import Sessions
 from hauberk.agent.settings import AgentSettings, SettingInvalid, read_settings
 from hauberk.agent.sidecar import Sidecars
+from hauberk.agent.sidecar_pod import PodRef
 from hauberk.agent.trust import MachineTrust
 from hauberk.agent.trust_report import Held, TrustFollower
+from hauberk.agent.workload_api import WorkloadApi
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import configure_logging, logger
 from hauberk.kit.places import Places, PlaceUnusable
@@ -87,9 +89,22 @@ class Agent:
             end=ConnectionEnd(launcher),
             path=places.agent_state / "revocations.json",
             adopted=lambda: self._pods.settled,
+            others=self._bare_pods,
         )
         self._revocations.follow(trust.current)
-        self._follower = TrustFollower(self._citadel, trust, holders=self._held, clock=clock, on_contact=self._sidecars.authority_is_back)
+        name = platform.node() if elsewhere is None else elsewhere.node
+        self._workloads = WorkloadApi(
+            places=places,
+            launcher=launcher,
+            api=api,
+            authority=self._citadel,
+            trust=trust.current,
+            node=name,
+            clock=clock,
+            changed=lambda: self._follower.holders_changed(),
+        )
+        self._clock_watch.subscribe(self._workloads.clock_was_set)
+        self._follower = TrustFollower(self._citadel, trust, holders=self._held, clock=clock, on_contact=self._authority_is_back)
         self._names = NameServer(launcher, api, places.agent_state, settings)
         world = World(
             launcher=launcher,
@@ -98,11 +113,12 @@ class Agent:
             settings=settings,
             clock=clock,
             sidecars=self._sidecars,
+            workloads=self._workloads,
             network=self._network,
             addresses=AddressBook(places.agent_state / "addresses.json"),
             config_maps=ConfigMapReader(api, places.agent_state / "config-maps.json"),
             slots=asyncio.Semaphore(settings.parallel_starts),
-            node=platform.node() if elsewhere is None else elsewhere.node,
+            node=name,
             rootless=environment.get(ROOTLESS_VARIABLE) == "1",
             inherited=inherited_environment(environment),
         )
@@ -113,10 +129,19 @@ class Agent:
             pods=self._pods, sidecars=self._sidecars, records=self._records, clock=clock, node=world.node, problem=problem
         )
 
+    def _bare_pods(self) -> tuple[PodRef, ...]:
+        """Those without a sidecar."""
+        lives = (life for life in self._pods.all() if not life.ground.meshed)
+        return tuple(reference(life.pod, life.ground.addresses, self._parts.node) for life in lives)
+
     def _held(self) -> tuple[Held, ...]:
         """Every identity on this machine."""
         own = () if self._elsewhere is None else (self._elsewhere.held,)
-        return (*self._sidecars.held, *own)
+        return (*self._sidecars.held, *self._workloads.holders(), *own)
+
+    def _authority_is_back(self) -> None:
+        self._sidecars.authority_is_back()
+        self._workloads.authority_is_back()
 
     def _sidecar_changed(self, uid: str) -> None:
         self._pods.sidecar_changed(uid)
@@ -144,6 +169,7 @@ class Agent:
             "trust": self._follower.run(),
             "revocations": self._revocations.run(),
             "names": self._names.run(self._node, self._network.nameservers),
+            "workload-api": self._workloads.run(),
             "records": self._records.run(),
             "logs": rotate_forever(self._places.logs / "pods", self._settings),
             "sessions": self._sessions.serve(self._places.session_socket),

@@ -70,7 +70,7 @@ CERTIFICATE_A = Revoked(serials=frozenset({OLD}), holders=HELD)
 
 @asynccontextmanager
 async def dealing(path: Path, sidecars: PlayedSidecars, ended: Ended) -> AsyncIterator[Revocations]:
-    made = Revocations(sidecars=sidecars, end=ended, path=path / "revocations.json", adopted=lambda: True)
+    made = Revocations(sidecars=sidecars, end=ended, path=path / "revocations.json")
     task = asyncio.create_task(made.run())
     try:
         yield made

@@ -17,6 +17,7 @@ def pod(name: str, number: int, account: str = "web") -> PodRef:
 
 
 A, B, C = PODS = (pod("a", 2), pod("b", 3), pod("c", 4, "orders"))
+BARE = pod("bare", 5, "tool")  # without a sidecar
 OUTSIDER = "10.244.0.99"
 
 
@@ -25,7 +26,7 @@ def sentenced(revoked: Revoked, dealt_with: frozenset[str] = frozenset()) -> Sen
 
 
 def ends(at: PodRef, sentence: Sentence, remote: str, *, local_port: int = 40000) -> bool:
-    return condemnation(at, PODS, sentence)(Connection(at.addresses[0], local_port, remote, 8080))
+    return condemnation(at, PODS, (BARE,), sentence)(Connection(at.addresses[0], local_port, remote, 8080))
 
 
 def test_a_revoked_pod_is_sentenced_by_its_uid_and_nobody_else() -> None:
@@ -76,6 +77,17 @@ def test_what_a_sentenced_pod_has_with_itself_and_with_the_world_lives() -> None
     for own in ("127.0.0.1", "::1", *A.addresses):
         assert not ends(A, sentence, own, local_port=INBOUND)
     assert not ends(A, sentence, "203.0.113.7")
+
+
+def test_a_sentenced_pod_without_a_sidecar_is_known_by_its_address() -> None:
+    sentence = Sentence(frozenset({BARE.uid}))
+    assert ends(A, sentence, BARE.addresses[0], local_port=INBOUND)
+    assert ends(BARE, sentence, A.addresses[0])
+    assert not ends(A, sentence, B.addresses[0], local_port=INBOUND)
+
+
+def test_a_pod_without_a_sidecar_may_hold_what_was_given_to_somebody_outside() -> None:
+    assert ends(A, Sentence(outside=True), BARE.addresses[0], local_port=INBOUND)
 
 
 def test_whoever_calls_from_outside_is_ended_and_no_pod_is() -> None:
