@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -139,7 +139,13 @@ class Authorities:
 
 def certificates_of(row: AuthorityRow) -> tuple[x509.Certificate, ...]:
     """Its own certificate, and those between it and its root if there are any."""
-    return tuple(x509.load_pem_x509_certificates(row.public.encode()))
+    return _parsed(row.public)
+
+
+@lru_cache(maxsize=256)
+def _parsed(pem: str) -> tuple[x509.Certificate, ...]:
+    # Asked for with every certificate that is issued.
+    return tuple(x509.load_pem_x509_certificates(pem.encode()))
 
 
 def certificate_of(row: AuthorityRow) -> x509.Certificate:

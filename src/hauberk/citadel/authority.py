@@ -142,7 +142,7 @@ class Citadel:
     ) -> Issued:
         """A certificate for a program outside the mesh, which `by` answers for. That the ServiceAccount exists is the caller's to check.
 
-        Raises InvalidCsr, LifeRefused, AttestationRefused (revoked), NoIssuer, StateUnusable.
+        Raises InvalidCsr, InvalidLifetime, AttestationRefused (revoked), NoIssuer, StateUnusable.
         """
         public_key = read_public_key(csr_pem)
         attested = Attested(

@@ -27,11 +27,12 @@ from hauberk.identity.trust_bundle import to_pem
 from hauberk.identity.wire import IssueReply, IssueRequest
 
 _UNDELIVERED: Final = "never given to anybody: the root was exchanged while it was written down"
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 # One event for so many seconds of refusing one caller for his haste: else the attack would write the ledger.
 _QUIET_SECONDS: Final = 1.0
 
 
-class LifeRefused(ValueError):
+class InvalidLifetime(ValueError):
     """The asked-for life is none."""
 
 
@@ -65,7 +66,7 @@ class Issuer:
     async def issue(self, request: IssueRequest, caller: Caller) -> IssueReply:
         """What `caller` is to be answered; refusals are events.
 
-        Raises TooMany, InvalidCsr, LifeRefused, AttestationRefused, NoIssuer, StateUnusable.
+        Raises TooMany, InvalidCsr, InvalidLifetime, AttestationRefused, NoIssuer, StateUnusable.
         """
         self._take(caller)
         try:
@@ -75,7 +76,7 @@ class Issuer:
             if request.lifetime is not None:
                 attested = replace(attested, lifetime=asked_life(self._settings, request.lifetime, attested.lifetime))
             issued = await self.issue_to(attested, public_key, by=f"node {caller.node}")
-        except (InvalidCsr, LifeRefused, AttestationRefused) as exc:
+        except (InvalidCsr, InvalidLifetime, AttestationRefused) as exc:
             self._refused(holder_name(request.subject, caller.node), caller, exc)
             raise
         sequence = self._ground.publication.trust.sequence
@@ -132,7 +133,7 @@ class Issuer:
             authority_id=issuing.id,
             not_before=leaf.not_valid_before_utc,
             not_after=leaf.not_valid_after_utc,
-            evidence=json.dumps(dict(attested.evidence), separators=(",", ":")),
+            evidence=_ENCODER.encode(dict(attested.evidence)),
         )
         return Issued(row=row, leaf=leaf, chain_der=(leaf.public_bytes(Encoding.DER), *issuing.chain_der))
 
@@ -146,7 +147,7 @@ class Issuer:
 
     def _write(self, rows: list[IssuedRow]) -> "asyncio.Future[None]":
         def work() -> None:
-            self._ground.state.commit(write_issued(rows))
+            self._ground.state.commit(*write_issued(rows))
             self._ground.ledger.flush()
 
         return self._ground.state.begin(work)
@@ -170,7 +171,7 @@ class Issuer:
 
 
 def asked_life(settings: CitadelSettings, asked: timedelta, configured: timedelta | None) -> timedelta:
-    """What is asked for, but not longer than anybody may; raises LifeRefused below a second, the least that a certificate can say."""
+    """What is asked for, but not longer than anybody may; raises InvalidLifetime below a second, the least that a certificate can say."""
     if asked < timedelta(seconds=1):
-        raise LifeRefused(f"a certificate cannot live {asked.total_seconds():.0f} s: ask for a second at least")
+        raise InvalidLifetime(f"a certificate cannot live {asked.total_seconds():.0f} s: ask for a second at least")
     return min(asked, max(settings.maximum_lifetime, configured or settings.certificate_lifetime))

@@ -17,6 +17,7 @@ SIZE: Final = 64 * 1024 * 1024  # bytes of one file
 KEPT: Final = 8  # files that were set aside
 WAITING: Final = 100_000  # events that are remembered while the disk is full; then the oldest are lost, and their number is told
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 _log = logger("citadel")
 
 
@@ -85,4 +86,4 @@ class Ledger:
 
 
 def _line(event: Event) -> str:
-    return json.dumps(event.to_document(), separators=(",", ":")) + "\n"
+    return _ENCODER.encode(event.to_document()) + "\n"

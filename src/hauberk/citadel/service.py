@@ -16,7 +16,7 @@ import grpc.aio
 from hauberk.citadel.attestation import AttestationRefused, Caller
 from hauberk.citadel.authorities import NoIssuer
 from hauberk.citadel.authority import Citadel
-from hauberk.citadel.issuing import LifeRefused
+from hauberk.citadel.issuing import InvalidLifetime
 from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.rate_limit import TooMany
 from hauberk.citadel.state import StateUnusable
@@ -99,7 +99,7 @@ async def refuse(context: Any, reason: Exception) -> NoReturn:
         case TooMany(retry_after=seconds):
             hint = ((RETRY_AFTER, str(max(1, round(seconds * 1000)))),)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(reason), trailing_metadata=hint)
-        case InvalidCsr() | InvalidMessage() | LifeRefused():
+        case InvalidCsr() | InvalidMessage() | InvalidLifetime():
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(reason))
         case AttestationRefused() | PermissionError():
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(reason))

@@ -17,6 +17,27 @@ BACKDATE = timedelta(minutes=1)  # machines' clocks differ; a certificate must b
 _ORGANIZATION = "Hauberk"
 
 
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+# What every leaf has; made once, because leaves are made by the thousand.
+_LEAF_SUBJECT = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, _ORGANIZATION)])
+_NO_AUTHORITY = x509.BasicConstraints(ca=False, path_length=None)
+_LEAF_USAGE = _key_usage(signs_certificates=False)
+_LEAF_PURPOSES = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+
+
 class InvalidTemplate(ValueError):
     """The asked-for certificate could not be a valid one."""
 
@@ -51,16 +72,14 @@ def build_leaf(
     """The certificate of one workload, valid both as a server's and as a client's. DNS names are for clients that know no SPIFFE IDs."""
     if not spiffe_id.is_workload:
         raise InvalidTemplate("a leaf names a workload, not the trust domain")
-    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, _ORGANIZATION)])
-    builder = _builder(subject=subject, issuer=issuer.subject, public_key=public_key, serial=serial)
-    purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    builder = _builder(subject=_LEAF_SUBJECT, issuer=issuer.subject, public_key=public_key, serial=serial)
     return (
         _valid_within(builder, issuer, now, lifetime)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(purposes, critical=False)
+        .add_extension(_NO_AUTHORITY, critical=True)
+        .add_extension(_LEAF_USAGE, critical=True)
+        .add_extension(_LEAF_PURPOSES, critical=False)
         # Not critical, because the subject is not empty (RFC 5280, 4.2.1.6).
-        .add_extension(_names(spiffe_id, dns_names), critical=not subject.rdns)
+        .add_extension(_names(spiffe_id, dns_names), critical=not _LEAF_SUBJECT.rdns)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(_issued_by(issuer), critical=False)
     )
@@ -122,17 +141,3 @@ def _names(spiffe_id: SpiffeId, dns_names: Sequence[str] = ()) -> x509.SubjectAl
 def _issued_by(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     key_identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_identifier)
-
-
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )

@@ -28,6 +28,7 @@ class StoreAttestor:
         self._store = store
         self._trust_domain = trust_domain
         self._takes_part = takes_part
+        self._read: tuple[ConfigMap | None, HauberkSettings] = (None, mesh_config_of(None).hauberk)
 
     def attest(self, subject: Subject, caller: Caller) -> Attested:
         """What `subject` is; raises AttestationRefused."""
@@ -83,7 +84,11 @@ class StoreAttestor:
             raise AttestationRefused(f"{who} runs as ServiceAccount {account}, which does not exist in {namespace}")
 
     def _settings(self) -> HauberkSettings:
-        return mesh_config_of(self._store.find(ConfigMap, ROOT_NAMESPACE, NAME)).hauberk
+        """As they are declared now; read again only when they are another object."""
+        declared = self._store.find(ConfigMap, ROOT_NAMESPACE, NAME)
+        if declared is not self._read[0]:
+            self._read = (declared, mesh_config_of(declared).hauberk)
+        return self._read[1]
 
 
 class HttpAuthority:

@@ -20,7 +20,7 @@ from hauberk.citadel.authorities import NoIssuer
 from hauberk.citadel.authority import Citadel
 from hauberk.citadel.exchange import ExchangeRefused
 from hauberk.citadel.ground import Ground
-from hauberk.citadel.issuing import LifeRefused
+from hauberk.citadel.issuing import InvalidLifetime
 from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.rate_limit import TooMany
 from hauberk.citadel.settings import CitadelSettings
@@ -246,7 +246,7 @@ async def test_a_refusal_is_on_record_with_its_reason(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seconds", [0, -1, -(10**15)])
 async def test_a_life_that_is_none_is_refused(tmp_path: Path, seconds: int) -> None:
     life = timedelta(seconds=seconds) if seconds > -(10**10) else timedelta(days=-365 * 200)
-    with opened(tmp_path) as citadel, pytest.raises(LifeRefused):
+    with opened(tmp_path) as citadel, pytest.raises(InvalidLifetime):
         await issue(citadel, lifetime=life)
 
 
