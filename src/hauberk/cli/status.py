@@ -81,11 +81,9 @@ def join(pilot: Document | None, agent: Document | None) -> Document:
         known = proxies.setdefault(key, {"pod": each.get("pod"), "namespace": each.get("namespace"), "synced": False, "rejected": []})
         known.update({name: value for name, value in each.items() if value is not None and name in _OF_THE_AGENT})
         known["rejected"] = known.get("rejected") or each.get("rejected") or []  # both tell of the same; pilot says more
-    agents = get(agent, "agents", default=None) or ([get(agent, "agent")] if get(agent, "agent") else [])
-    if agent is None:
-        agents = [{**each, "ready": False} for each in get(pilot, "agents", default=[])] or [
-            {"node": "local", "ready": False, "pods": None}
-        ]
+    # What the control plane knows are the agents of other machines; its own speaks for itself.
+    own = get(agent, "agents", default=None) or ([get(agent, "agent")] if get(agent, "agent") else [])
+    agents = (own or [{"node": "local", "ready": False, "pods": None}]) + get(pilot, "agents", default=[])
     document: Document = {"controlPlane": control, "agents": agents, "proxies": [proxies[key] for key in sorted(proxies, key=str)]}
     if get(agent, "records"):
         document["records"] = agent["records"] if agent else {}
@@ -113,7 +111,7 @@ def tables(document: Document) -> list[str]:
         (
             f"agent {each.get('node', '')}".strip(),
             _ready(each.get("ready")),
-            f"{each.get('pods') if each.get('pods') is not None else '?'} pods",
+            f"{each.get('pods') if each.get('pods') is not None else '?'} pods" + (f"; {each['problem']}" if each.get("problem") else ""),
         )
         for each in document["agents"]
     ]
