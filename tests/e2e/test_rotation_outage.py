@@ -55,8 +55,7 @@ def test_an_agent_that_starts_without_a_control_plane_goes_on_trusting(own_mesh:
         trust = kept.read_bytes()
         with without_control_plane(mesh):
             killed_again(mesh, "agent")
-            back = [lambda: len(proxies(mesh)) == 2, lambda: all(each["connected"] for each in proxies(mesh).values())]
-            until(lambda: all(holds() for holds in back), "the Envoys' coming back to the new agent")
+            until(lambda: [each["connected"] for each in proxies(mesh).values()] == [True] * 2, "the Envoys' coming back to the new agent")
             before = load.look()
             until(lambda: load.look()["fresh"].total > before["fresh"].total + 50, "requests on new connections")
             assert kept.read_bytes() == trust
