@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import NoReturn
@@ -45,6 +45,7 @@ class Identity:
     svid: X509Svid
     authority_id: str  # of the authority that signed it
     key_pem: bytes = field(repr=False)
+    asked: float = field(default=0.0, compare=False)  # when its making began, by the clock that nobody sets
 
 
 async def wait_for(event: asyncio.Event, seconds: float) -> None:
@@ -194,7 +195,7 @@ class Rotation:
         """There is a new identity, or one failure more and the reason for it; and when the next attempt may be made."""
         self._asked = self._clock.monotonic()
         try:
-            identity = await obtain(self._issue, self._account, self._clock.now)
+            identity = replace(await obtain(self._issue, self._account, self._clock.now), asked=self._asked)
         except CitadelBusy as exc:
             self._fail(str(exc))
             self._pause(exc.retry_after * (1 + self._chance() / 2))

@@ -16,10 +16,13 @@ from hauberk.identity.rotation import Phase
 from hauberk.identity.trust import Trust
 from hauberk.identity.wire import Holder, PodSubject
 from hauberk.kit.clock import Clock
+from hauberk.kit.log import logger
 from hauberk.kit.watched import Watched
 
 # A clock that was set by a day ends every certificate at once; where the control plane answers, none is needed but a moment.
 _GRACE_SECONDS = 2.0
+
+_log = logger("rotation")
 
 
 class SidecarIdentity:
@@ -28,6 +31,8 @@ class SidecarIdentity:
     def __init__(
         self, pod: PodRef, *, client: CitadelClient, trust: MachineTrust, relay: Relay, clock: Clock, on_change: Callable[[], None]
     ) -> None:
+        self._name = pod.full_name
+        self._clock = clock
         self._subject = PodSubject(namespace=pod.namespace, name=pod.name, uid=pod.uid)
         self._trust = trust
         self._relay = relay
@@ -101,8 +106,13 @@ class SidecarIdentity:
 
     def envoy_acknowledged(self) -> None:
         """Envoy may have taken on newer secrets."""
-        if (acknowledged := self._relay.acknowledged) is not None:
-            self._proven, self._stranger = acknowledged, False
+        if (acknowledged := self._relay.acknowledged) is None:
+            return
+        before, self._proven, self._stranger = self._proven, acknowledged, False
+        identity = acknowledged.identity
+        if identity is not None and (before is None or before.identity is not identity):
+            took = round(self._clock.monotonic() - identity.asked, 4)
+            _log.info("certificate in use", pod=self._name, serial=identity.svid.serial, seconds=took, renewed=before is not None)
 
     def envoy_is_gone(self) -> None:
         """There is no Envoy: the next one will be told the newest, and hold nothing older."""
