@@ -8,12 +8,17 @@ from typing import Final
 from hauberk.agent.ipam import GATEWAY_4
 from hauberk.api.container import Container, EnvVar
 from hauberk.api.pod import Pod
+from hauberk.linux.process import SOCKETS
 
 _REFERENCE: Final = re.compile(r"\$\$|\$\(([A-Za-z_.-][A-Za-z0-9_.-]*)\)")
 _KEYED: Final = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What programs of this machine take for granted about it. Nothing else of the agent's own environment reaches a program.
 _INHERITED: Final = ("PATH", "LANG", "LC_ALL", "TZ")
+
+# Where libraries of SPIFFE look for the Workload API (Workload Endpoint, 4).
+ENDPOINT_VARIABLE: Final = "SPIFFE_ENDPOINT_SOCKET"
+ENDPOINT: Final = f"unix://{SOCKETS}/api.sock"
 
 ConfigMaps = Mapping[str, Mapping[str, str] | None]
 
@@ -46,7 +51,7 @@ def referenced_config_maps(container: Container) -> frozenset[str]:
 
 def build_environment(pod: Pod, container: Container, around: Surroundings) -> dict[str, str]:
     """All variables of the container; raises ReferenceBroken."""
-    variables = {**around.inherited, "HOME": around.home, "HOSTNAME": host_name(pod)}
+    variables = {**around.inherited, "HOME": around.home, "HOSTNAME": host_name(pod), ENDPOINT_VARIABLE: ENDPOINT}
     for variable in container.env:
         value = _value(pod, variable, around, variables)
         if value is not None:

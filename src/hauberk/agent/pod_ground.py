@@ -49,6 +49,8 @@ class PodGround:
                 for mistake in mistakes:
                     _log.warning("an annotation is ignored", pod=str(self._pod.key), annotation=mistake.annotation, why=mistake.message)
                 await in_network_async(network, lambda: install(build_ruleset(capture)))
+            # Before any program of it starts, which sees the directory of its socket from its first moment.
+            await self._world.workloads.open(reference(self._pod, self.addresses, self._world.node), network)
         except BaseException:
             os.close(network)
             raise
@@ -81,6 +83,7 @@ class PodGround:
         """Nothing of the pod is left on this machine but its logs."""
         await self._world.sidecars.stop(self._uid)
         await self._kill_all()
+        await self._world.workloads.close(self._uid)
         await self._world.network.detach(self._uid)
         if self._place.done():
             # The descriptor would keep the namespace alive; whoever still awaits the place is being cancelled.

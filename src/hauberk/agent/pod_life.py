@@ -256,7 +256,11 @@ class PodLife:
             inherited=self._world.inherited,
             config_maps=maps,
         )
-        ground = Ground(nameservers=self._world.network.nameservers, rootless=self._world.rootless)
+        ground = Ground(
+            nameservers=self._world.network.nameservers,
+            rootless=self._world.rootless,
+            sockets=str(self._world.places.workload_run(self._uid)),
+        )
         return build_program(self.pod, container, around, ground)
 
     # --- what is told

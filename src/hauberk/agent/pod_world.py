@@ -35,6 +35,16 @@ class SidecarKeeper(Protocol):
         """What is known of the sidecar now."""
 
 
+class WorkloadKeeper(Protocol):
+    """What a pod's life needs of the Workload API."""
+
+    async def open(self, pod: PodRef, network: int) -> None:
+        """The pod's programs are answered at its socket; `network` is a descriptor of its network namespace."""
+
+    async def close(self, uid: str) -> None:
+        """Nothing of the pod's socket is left."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class World:
     """Everything outside a pod that its life depends on."""
@@ -45,6 +55,7 @@ class World:
     settings: AgentSettings
     clock: Clock
     sidecars: SidecarKeeper
+    workloads: WorkloadKeeper
     network: PodNetwork
     addresses: AddressBook
     config_maps: ConfigMapReader

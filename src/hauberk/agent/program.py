@@ -27,6 +27,7 @@ class Ground:
 
     nameservers: tuple[str, ...]
     rootless: bool
+    sockets: str  # the directory that holds the pod's Workload API
 
 
 def part_name(container: str) -> str:
@@ -67,6 +68,7 @@ def build_program(pod: Pod, container: Container, around: Surroundings, ground: 
             hostname=host_name(pod),
             resolv_conf=build_resolv_conf(pod.metadata.namespace, ground.nameservers),
             hosts=build_hosts(pod, around.addresses),
+            sockets=ground.sockets,
         ),
     )
 

@@ -15,7 +15,6 @@ from hauberk.citadel import jwt_slots, slots
 from hauberk.citadel.attestation import AttestationRefused, Attested, Caller
 from hauberk.citadel.authorities import NoIssuer
 from hauberk.citadel.authority import Citadel
-from hauberk.citadel.issuing import InvalidLifetime
 from hauberk.citadel.jwt_settings import JwtSettings
 from hauberk.citadel.jwt_slots import Due, JwtStep, next_jwt_step
 from hauberk.citadel.key_signer import KeySigner, jws_algorithm
@@ -105,14 +104,14 @@ class JwtAuthority:
     async def issue_token(self, request: TokenRequest, caller: Caller) -> TokenReply:
         """A token for whom the attestor finds the subject to be; every answer is an event, in which the token is not.
 
-        Raises TooMany, InvalidMessage, InvalidLifetime, AttestationRefused, NoIssuer, StateUnusable.
+        Raises TooMany, InvalidMessage, AttestationRefused, NoIssuer, StateUnusable.
         """
         self._limit.take(caller.node, self._ground.clock.monotonic())
         try:
             _check_audience(request.audience)
             attested = self._attest(request, caller)
             lifetime = self._lifetime(request.lifetime)
-        except (InvalidMessage, InvalidLifetime, AttestationRefused) as exc:
+        except (InvalidMessage, AttestationRefused) as exc:
             evidence: dict[str, Evidence] = {**dict(caller.evidence), "node": caller.node, "audience": request.audience[:MOST_AUDIENCES]}
             subject = holder_name(request.subject, caller.node)
             await self._audit(EventKind.TOKEN_REFUSED, subject, str(exc), f"node {caller.node}", evidence)
@@ -138,7 +137,7 @@ class JwtAuthority:
         if asked is None:
             return self.settings.token_lifetime
         if asked < timedelta(seconds=1):
-            raise InvalidLifetime(f"a token cannot live {asked.total_seconds():.0f} s: ask for a second at least")
+            raise InvalidMessage(f"a token cannot live {asked.total_seconds():.0f} s: ask for a second at least")
         return min(asked, self.settings.longest_token)
 
     async def _signed(self, audience: Sequence[str], attested: Attested, lifetime: timedelta, caller: Caller) -> TokenReply:

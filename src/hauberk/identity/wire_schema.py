@@ -16,6 +16,8 @@ _SCALARS: Final = {
     "bytes": descriptor_pb2.FieldDescriptorProto.TYPE_BYTES,
     "int64": descriptor_pb2.FieldDescriptorProto.TYPE_INT64,
     "uint64": descriptor_pb2.FieldDescriptorProto.TYPE_UINT64,
+    "double": descriptor_pb2.FieldDescriptorProto.TYPE_DOUBLE,
+    "bool": descriptor_pb2.FieldDescriptorProto.TYPE_BOOL,
 }
 
 # Message -> fields in the order of their numbers, which begin with 1: "type name", "repeated type name", "optional type name"

@@ -101,7 +101,7 @@ class Agent:
             trust=trust.current,
             node=name,
             clock=clock,
-            changed=lambda: self._follower.holders_changed(),
+            changed=self._programs_changed,
         )
         self._clock_watch.subscribe(self._workloads.clock_was_set)
         self._follower = TrustFollower(self._citadel, trust, holders=self._held, clock=clock, on_contact=self._authority_is_back)
@@ -142,6 +142,9 @@ class Agent:
     def _authority_is_back(self) -> None:
         self._sidecars.authority_is_back()
         self._workloads.authority_is_back()
+
+    def _programs_changed(self) -> None:
+        self._follower.holders_changed()
 
     def _sidecar_changed(self, uid: str) -> None:
         self._pods.sidecar_changed(uid)

@@ -7,12 +7,15 @@ from typing import Self
 
 from hauberk.citadel.authority import Citadel, local_caller
 from hauberk.citadel.ground import Ground
+from hauberk.citadel.jwt_authority import JwtAuthority
+from hauberk.citadel.jwt_settings import read_jwt_settings
 from hauberk.citadel.key_settings import open_key_store
 from hauberk.citadel.nodes import Nodes
 from hauberk.citadel.plugged_import import PluggedImport
 from hauberk.citadel.revocation import Revocations
 from hauberk.citadel.service import Answer, serving
 from hauberk.citadel.settings import CitadelSettings
+from hauberk.identity.wire import ISSUE_TOKEN
 from hauberk.kit.clock import Clock
 from hauberk.kit.places import Places
 from hauberk.local.authority import StoreAttestor
@@ -28,6 +31,7 @@ class ServedCitadel:
     nodes: Nodes
     revocations: Revocations
     plugged: PluggedImport
+    tokens: JwtAuthority
     node: str
 
     @classmethod
@@ -37,19 +41,20 @@ class ServedCitadel:
         ground = Ground.open(places.authority, trust_domain=trust_domain, clock=clock, audit=places.audit, keys=keys)
         try:
             nodes = Nodes.open(ground.state)
-            attestor = StoreAttestor(store, trust_domain, takes_part=lambda name: name == node or name in nodes.joined())
+            attestor = StoreAttestor(store, lambda: ground.trust_domain, takes_part=lambda name: name == node or name in nodes.joined())
             citadel = Citadel.open(ground, settings, attestor=attestor)
             revocations = Revocations(ground, citadel.authorities, banned=lambda name: name in nodes.banned())
             citadel.heed(revocations)
+            tokens = JwtAuthority.open(citadel, read_jwt_settings())
         except BaseException:
             ground.close()
             raise
         plugged = PluggedImport(citadel)
-        return cls(ground=ground, citadel=citadel, nodes=nodes, revocations=revocations, plugged=plugged, node=node)
+        return cls(ground=ground, citadel=citadel, nodes=nodes, revocations=revocations, plugged=plugged, tokens=tokens, node=node)
 
     def more(self) -> dict[str, Answer]:
         """What agents may ask for beside certificates, whichever machine they are on."""
-        return {}
+        return {ISSUE_TOKEN: self.tokens.answer}
 
     async def run(self, places: Places) -> None:
         """Answers this machine's agent, and does what is due, until cancelled."""
@@ -59,6 +64,7 @@ class ServedCitadel:
             tasks.create_task(self.citadel.run(), name="citadel")
             tasks.create_task(self.revocations.run(), name="revocations")
             tasks.create_task(self.plugged.follow(), name="imported authority")
+            tasks.create_task(self.tokens.run(), name="keys of tokens")
 
     def close(self) -> None:
         """Everything is on disk."""

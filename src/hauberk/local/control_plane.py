@@ -15,6 +15,7 @@ from hauberk.apiserver import server
 from hauberk.apiserver.rules import Rules
 from hauberk.apiserver.state import Parts
 from hauberk.citadel.federation_settings import InvalidFederationSetting
+from hauberk.citadel.jwt_settings import InvalidIssuer
 from hauberk.citadel.key_settings import InvalidKeySetting
 from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.settings import CitadelSettings, InvalidLifetime, read_settings
@@ -47,6 +48,7 @@ _CANNOT_START = (
     KeyUnreadable,
     StateUnusable,
     InvalidFederationSetting,
+    InvalidIssuer,
     InvalidKeySetting,
     InvalidLifetime,
     ListenInvalid,

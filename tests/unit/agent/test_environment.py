@@ -32,7 +32,16 @@ def from_map(*, optional: bool = False, key: str = "level") -> dict[str, Any]:
 
 
 def test_every_program_has_a_path_a_home_and_a_host_name() -> None:
-    assert environment() == {"PATH": "/bin", "HOME": "/home/jo", "HOSTNAME": "web-1"}
+    assert environment() == {
+        "PATH": "/bin",
+        "HOME": "/home/jo",
+        "HOSTNAME": "web-1",
+        "SPIFFE_ENDPOINT_SOCKET": "unix:///run/spiffe/api.sock",
+    }
+
+
+def test_a_program_that_has_a_workload_api_of_its_own_keeps_it() -> None:
+    assert environment({"name": "SPIFFE_ENDPOINT_SOCKET", "value": "tcp://127.0.0.1:80"})["SPIFFE_ENDPOINT_SOCKET"] == "tcp://127.0.0.1:80"
 
 
 def test_nothing_else_of_the_agents_own_environment_gets_through() -> None:

@@ -16,7 +16,9 @@ def program(
     container: dict[str, Any] | None = None, *, rootless: bool = False, metadata: dict[str, Any] | None = None, **spec: Any
 ) -> ProcessSpec:
     made = pod({"name": "main", "command": ["serve"], **(container or {})}, metadata=metadata, **spec)
-    return build_program(made, made.spec.containers[0], AROUND, Ground(nameservers=("10.244.0.1",), rootless=rootless))
+    return build_program(
+        made, made.spec.containers[0], AROUND, Ground(nameservers=("10.244.0.1",), rootless=rootless, sockets="/run/m/ids/1")
+    )
 
 
 def test_a_program_runs_in_its_pods_network_without_privileges() -> None:
