@@ -14,12 +14,14 @@ from pathlib import Path
 from bench import program
 from bench.line import Line, typical
 from bench.scale import Scale
+from hauberk.citadel.settings import LIFETIME_VARIABLE
 from hauberk.kit.places import RUN_VARIABLE, STATE_VARIABLE
 from hauberk.testing.mesh import running_mesh
 from hauberk.testing.namespace import MeshNamespace
 
 GROUP = "starting"
 FIRST_TARGET, FURTHER_TARGET = 5.0, 1.0  # seconds
+IDENTITY_TARGET = 100.0  # milliseconds
 
 
 def measure(scale: Scale) -> Iterator[Line]:
@@ -32,6 +34,8 @@ def measure(scale: Scale) -> Iterator[Line]:
     yield typical(GROUP, name, "s", [served for _, served in times], target=FIRST_TARGET, note="a fresh mesh with a new authority")
     further = _further_pods(scale)
     yield typical(GROUP, "a further pod, apply to its first served request", "s", further, target=FURTHER_TARGET)
+    name = "a pod's identity: key, request, attestation, certificate, secret acknowledged by its Envoy"
+    yield typical(GROUP, name, "ms", _identities(scale), target=IDENTITY_TARGET, note="of a running pod: without its Envoy's own start")
 
 
 def _from_nothing(scale: Scale) -> tuple[float, float]:
@@ -79,6 +83,22 @@ def _further_pod(namespace: MeshNamespace, name: str, scale: Scale) -> float:
         taken = float(calling.expect("served").split()[1]) - began
     scale.tell(f"a further pod served after {taken:.2f} s")
     namespace.delete("Pod", name)
+    return taken
+
+
+def _identities(scale: Scale) -> list[float]:
+    """Milliseconds, as the agent itself measures each renewal."""
+    with running_mesh("bench-identity", settings={LIFETIME_VARIABLE: "4s"}) as mesh:
+        mesh.namespace("bench").run("web", program.server(), port=f"http:{program.PORT}")
+        with mesh.places.process_log("agent").open() as log:
+            taken: list[float] = []
+            while len(taken) < scale.repeats * 4:
+                said = json.loads(log.readline() or "null")
+                if said is None:
+                    time.sleep(0.1)
+                elif said.get("message") == "certificate in use" and said.get("renewed"):
+                    taken.append(float(said["seconds"]) * 1000)
+                    scale.tell(f"a certificate in use after {taken[-1]:.1f} ms")
     return taken
 
 
