@@ -22,6 +22,8 @@ HANDSHAKE_SECONDS: Final = 5.0
 GOODBYE_SECONDS: Final = 2.0
 HANDSHAKES_EACH: Final = 64  # unfinished ones of one address: a caller that only begins them must not keep others out
 CONNECTIONS_EACH: Final = 4096  # of one caller: one stream a pod, and a few
+COMPLAINT_SECONDS: Final = 60.0
+MOST_COMPLAINTS: Final = 1000  # within that time
 _ACCEPT_AGAIN_SECONDS: Final = 0.1
 
 _log = logger("door")
@@ -78,6 +80,7 @@ class TlsDoor:
         self._admit = admit
         self._knocking: Counter[str] = Counter()
         self._inside: dict[str, set[asyncio.Task[None]]] = {}
+        self._told: dict[tuple[str, str], float] = {}
 
     async def serve(self, listener: socket.socket) -> None:
         """Answers until cancelled; the socket is closed then, and every connection with it."""
@@ -122,16 +125,24 @@ class TlsDoor:
                 self._knocking -= Counter({address: 1})
             await self._carry(stream, admitted)
         except PeerRefused as refused:
-            _log.warning("a caller is turned away", address=address, reason=str(refused))
+            self._complain(address, str(refused))
             if stream is not None and refused.farewell:
                 await _take_leave(stream, refused.farewell)
         except (OSError, TimeoutError) as error:
-            _log.info("a connection failed", address=address, reason=str(error) or type(error).__name__)
+            self._complain(address, str(error) or type(error).__name__)
         except Exception:
             # Ours to repair, but what one caller sends must not end the others' connections.
             _log.exception("a connection could not be served", address=address)
         finally:
             connection.close() if stream is None else close(stream[1])
+
+    def _complain(self, address: str, reason: str) -> None:
+        """Said once a minute: whoever knocks in vain all the time must not fill the log."""
+        now = asyncio.get_running_loop().time()
+        self._told = {key: at for key, at in self._told.items() if now - at < COMPLAINT_SECONDS}
+        if (address, reason) not in self._told and len(self._told) < MOST_COMPLAINTS:
+            self._told[address, reason] = now
+            _log.warning("a caller is turned away", address=address, reason=reason)
 
     async def _handshake(self, connection: socket.socket) -> Stream:
         loop = asyncio.get_running_loop()

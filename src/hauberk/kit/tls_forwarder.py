@@ -42,23 +42,49 @@ def _check(tls: ssl.SSLObject, check: Callable[[bytes], None]) -> None:
     check(tls.getpeercert(binary_form=True) or b"")
 
 
-class TlsForwarder:
-    """Serves `path` with connections made by `dial`; `tell` hears why one failed, and None when one stood."""
+class Switch:
+    """On or off; who is interested waits for either. Of one event loop."""
 
-    def __init__(self, path: Path, dial: Dial, tell: Callable[[str | None], None]) -> None:
+    def __init__(self, *, on: bool) -> None:
+        self._on, self._off = asyncio.Event(), asyncio.Event()
+        self.turn(on=on)
+
+    def turn(self, *, on: bool) -> None:
+        """It is on, or off."""
+        now, other = (self._on, self._off) if on else (self._off, self._on)
+        other.clear()
+        now.set()
+
+    async def turned(self, *, on: bool) -> None:
+        """Returns as soon as it is on, or off."""
+        await (self._on if on else self._off).wait()
+
+
+class TlsForwarder:
+    """Serves `path` with connections made by `dial`; `tell` hears why one failed, and None when one stood.
+
+    While `switch` is off the socket is not there: to who looks, it is as if nobody served. Connections that stand go on.
+    """
+
+    def __init__(self, path: Path, dial: Dial, tell: Callable[[str | None], None], switch: Switch | None = None) -> None:
         self._path = path
         self._dial = dial
         self._tell = tell
+        self._switch = switch or Switch(on=True)
         self._open: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
-        """Answers until cancelled; the socket's file is gone then."""
-        server = await asyncio.start_unix_server(self._receive, sock=listen(self._path), limit=CHUNK)
+        """Answers until cancelled, whenever it is switched on; the socket's file is gone then, and every connection ended."""
         try:
-            await asyncio.Event().wait()
+            while True:
+                await self._switch.turned(on=True)
+                server = await asyncio.start_unix_server(self._receive, sock=listen(self._path), limit=CHUNK)
+                try:
+                    await self._switch.turned(on=False)
+                finally:
+                    self._path.unlink(missing_ok=True)
+                    server.close()
         finally:
-            server.close()
-            self._path.unlink(missing_ok=True)
             self.renew()
 
     def renew(self) -> None:

@@ -4,6 +4,7 @@ Everything else of the agent talks to the sockets of its own run directory, as i
 """
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -15,11 +16,11 @@ from hauberk.agent.trust_report import Held
 from hauberk.citadel.nodes import agent_id
 from hauberk.identity.trust import Trust
 from hauberk.identity.wire import AgentSubject, Holder
+from hauberk.kit.backoff import Backoff
 from hauberk.kit.clock import Clock
 from hauberk.kit.log import logger
 from hauberk.kit.places import Places
-from hauberk.kit.tls_forwarder import TlsForwarder
-from hauberk.kit.unix_http import AsyncUnixHttp, NotReachable
+from hauberk.kit.tls_forwarder import Switch, TlsForwarder
 from hauberk.kit.watched import Watched
 from hauberk.local.failure import LocalFailure
 from hauberk.local.joining_membership import Membership, expired, read_membership, write_membership
@@ -28,8 +29,8 @@ from hauberk.local.remote_doors import API, CITADEL, XDS
 from hauberk.local.remote_way import Way
 
 LOOK_SECONDS: Final = 5.0  # between two looks whether all is well
-TROUBLED_SECONDS: Final = 1.0  # while it is not
-_TURNED_AWAY: Final = 403
+LEAST_SECONDS: Final = 0.2
+AGAIN: Final = Backoff(first=0.1, limit=2.0)  # while it is not
 
 _log = logger("remote")
 
@@ -69,9 +70,9 @@ class RemoteControlPlane:
         self._own = OwnCertificate(
             agent_id(membership.trust_domain, membership.node), self._ask, clock, held=membership.own, keep=self._keep
         )
-        self._reasons: dict[str, str | None] = {}
-        self._refusal = ""
-        self._told = ""
+        self._switch = Switch(on=False)
+        self._stumbled = asyncio.Event()
+        self._refusal = "the control plane has not been asked yet"
         self._trust: Trust | None = None
         self._kept = _stamp(self._path)
 
@@ -85,8 +86,7 @@ class RemoteControlPlane:
         """Why the control plane is not reached, or what is wrong with our certificate; empty when all is well."""
         if (reason := expired(self._membership, self._clock.now())) is not None:
             return reason
-        unreached = next((reason for reason in self._reasons.values() if reason), "")
-        return self._refusal or (f"the control plane is not reached: {unreached}" if unreached else "") or self._own.problem
+        return self._refusal or self._own.problem
 
     @property
     def held(self) -> Held:
@@ -133,10 +133,11 @@ class RemoteControlPlane:
         raise AssertionError("none of them ends by itself")
 
     async def _forward(self, protocol: str, path: Path) -> None:
-        def tell(reason: str | None) -> None:
-            self._reasons[protocol] = reason
+        await TlsForwarder(path, lambda: self._way.dial(protocol), self._note, self._switch).serve()
 
-        await TlsForwarder(path, lambda: self._way.dial(protocol), tell).serve()
+    def _note(self, reason: str | None) -> None:
+        if reason is not None:
+            self._stumbled.set()
 
     # --- our certificate
 
@@ -160,26 +161,33 @@ class RemoteControlPlane:
     # --- how we are
 
     async def _look(self) -> None:
+        """The local sockets are there exactly while the control plane serves us: who asks it often is not to ask it in vain."""
+        failures, told = 0, ""
         while True:
-            await self._ask_whether_welcome()
-            problem = self.problem
-            if problem != self._told:
-                self._told = problem
-                if problem:
-                    _log.error("this machine is cut off from its mesh", node=self.node, reason=problem)
-                else:
-                    _log.info("the control plane is reached", node=self.node)
-            await asyncio.sleep(TROUBLED_SECONDS if problem else LOOK_SECONDS)
+            self._stumbled.clear()
+            self._refusal = await self._way.refusal()
+            self._switch.turn(on=not self._refusal)
+            failures = failures + 1 if self._refusal else 0
+            if self.problem != told:
+                told = self.problem
+                self._tell(told)
+            await self._rest(failures)
             self._heed_new_membership()
 
-    async def _ask_whether_welcome(self) -> None:
-        with suppress(NotReachable):
-            status, answer = await AsyncUnixHttp(self._places.api_socket).request("GET", "/v1/readyz", timeout=5.0)
-            match answer:
-                case {"problems": [{"message": str(message)}, *_]} if status == _TURNED_AWAY:
-                    self._refusal = f"the control plane turns this machine away: {message}"
-                case _:
-                    self._refusal = ""
+    def _tell(self, problem: str) -> None:
+        if problem:
+            _log.error("this machine is cut off from its mesh", node=self.node, reason=problem)
+        else:
+            _log.info("the control plane serves this machine", node=self.node)
+
+    async def _rest(self, failures: int) -> None:
+        if failures:
+            await asyncio.sleep(AGAIN.delay(failures, random.uniform(-1.0, 1.0)))  # noqa: S311 - spreads load only
+            return
+        await asyncio.sleep(LEAST_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._stumbled.wait()
 
     def _heed_new_membership(self) -> None:
         """Somebody has joined this machine anew while its agent ran."""

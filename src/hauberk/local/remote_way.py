@@ -1,5 +1,7 @@
 """The way from a machine that has joined to its control plane: which address, what is shown, and who must answer."""
 
+import asyncio
+import json
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,12 +11,32 @@ from cryptography import x509
 
 from hauberk.citadel.nodes import control_plane_id
 from hauberk.identity.svid import InvalidSvid, leaf_spiffe_id
-from hauberk.kit.pump import Stream
+from hauberk.kit.pump import Stream, close
 from hauberk.kit.tls import Credentials, PeerRefused, client_context
-from hauberk.kit.tls_forwarder import dial_tls
+from hauberk.kit.tls_forwarder import UNANSWERED, describe, dial_tls
+from hauberk.kit.unix_http import encode_request, parse_head
+from hauberk.local.remote_doors import API
 from hauberk.local.remote_listen import Address, format_address
 
 _NOWHERE: Final = "no address of the control plane is known"
+_ANSWER_SECONDS: Final = 10.0
+_TURNED_AWAY: Final = 403
+_SERVER_ERROR: Final = 500
+_STARTING: Final = 503  # it is there, and will be ready
+
+
+def _understood(answer: bytes) -> str:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if not head:
+        return f"the control plane is not reached: {UNANSWERED}"
+    try:
+        status = parse_head(head).status
+        told = json.loads(body) if status == _TURNED_AWAY else {}
+    except ValueError:
+        return "who answers for the control plane speaks no HTTP"
+    if status == _TURNED_AWAY:
+        return f"the control plane turns this machine away: {told['problems'][0]['message']}"
+    return "" if status < _SERVER_ERROR or status == _STARTING else f"the control plane answers with status {status}"
 
 
 class Way:
@@ -44,6 +66,20 @@ class Way:
             except (OSError, TimeoutError, PeerRefused) as error:
                 failure = error
         raise failure
+
+    async def refusal(self) -> str:
+        """Why the control plane would not serve us now; empty: it would. It is asked what it answers to each of its agents."""
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                reader, writer = await self.dial(API)
+                try:
+                    writer.write(encode_request("GET", "/v1/readyz", None, None))
+                    answer = await reader.read()
+                finally:
+                    close(writer)
+        except (OSError, TimeoutError, PeerRefused) as error:
+            return f"the control plane is not reached: {describe(error)}"
+        return _understood(answer)
 
     def _context(self, protocol: str) -> ssl.SSLContext:
         show, roots = self._show(), self._roots()
