@@ -28,7 +28,7 @@ Cluster = cluster_pb2.Cluster
 
 # Metadata of an endpoint by which Envoy picks the transport socket.
 TLS_MODE: Final = "tlsMode"
-MUTUAL: Final = "mtls"
+PLAIN: Final = "plain"
 
 # Programs close idle connections when they like, and a request that is under way at that moment is lost. Ours are closed before
 # most programs' are (2 seconds is the shortest common keep-alive); a new connection inside the pod costs next to nothing.
@@ -64,8 +64,9 @@ def outbound_cluster(service: MeshService, port: MeshPort, peers: ServicePeers, 
 
 
 def _by_endpoint(tls: base_pb2.TransportSocket) -> Iterable[Cluster.TransportSocketMatch]:
-    yield Cluster.TransportSocketMatch(name=f"{TLS_MODE}-{MUTUAL}", match=struct(**{TLS_MODE: MUTUAL}), transport_socket=tls)
-    yield Cluster.TransportSocketMatch(name=f"{TLS_MODE}-disabled", transport_socket=_RAW)
+    # Plain is what has to be said: an endpoint of which nothing is known is not spoken to in plain by mistake.
+    yield Cluster.TransportSocketMatch(name=f"{TLS_MODE}-{PLAIN}", match=struct(**{TLS_MODE: PLAIN}), transport_socket=_RAW)
+    yield Cluster.TransportSocketMatch(name=f"{TLS_MODE}-mutual", transport_socket=tls)
 
 
 def passthrough_cluster(limits: Limits) -> Cluster:

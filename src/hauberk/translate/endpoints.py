@@ -8,10 +8,10 @@ from hauberk.envoy.message import socket_address, struct
 from hauberk.envoy.name import outbound
 from hauberk.mesh.endpoints import Endpoint
 from hauberk.mesh.service import MeshPort, MeshService
-from hauberk.translate.clusters import MUTUAL, TLS_MODE
+from hauberk.translate.clusters import PLAIN, TLS_MODE
 
 _MATCH = "envoy.transport_socket_match"
-_MUTUAL = struct(**{TLS_MODE: MUTUAL})
+_PLAIN = struct(**{TLS_MODE: PLAIN})
 
 
 def load_assignment(service: MeshService, port: MeshPort, endpoints: tuple[Endpoint, ...]) -> endpoint_pb2.ClusterLoadAssignment:
@@ -32,8 +32,8 @@ def _endpoint(endpoint: Endpoint, service: MeshService) -> endpoint_components_p
             hostname=f"{endpoint.workload.name}.{endpoint.workload.namespace}",
         )
     )
-    if endpoint.mtls:
-        made.metadata.filter_metadata[_MATCH].CopyFrom(_MUTUAL)
+    if not endpoint.mtls:
+        made.metadata.filter_metadata[_MATCH].CopyFrom(_PLAIN)
     return made
 
 
