@@ -36,9 +36,11 @@ _REMEDIES = {
     "network namespace": "raise `sysctl user.max_net_namespaces`; in a container: run it with --privileged",
     "bridge and virtual links": "load the kernel modules: `modprobe -a bridge veth`",
     "interception by nftables": "load the kernel modules: `modprobe -a nf_tables nft_chain_nat nft_redir nft_ct`",
+    "ending connections": "load the kernel modules: `modprobe -a inet_diag tcp_diag` (CONFIG_INET_DIAG_DESTROY); without them a revocation "
+    "still refuses the next request and every new connection, and an open connection of bytes ends when its certificate would have",
     "IPv6": "nothing, unless you need it: then boot without ipv6.disable=1",
 }
-_OPTIONAL = {"IPv6"}
+_OPTIONAL = {"ending connections", "IPv6"}
 
 
 @dataclass(frozen=True, slots=True)

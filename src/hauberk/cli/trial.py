@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from hauberk.linux import mounts, namespaces, users
+from hauberk.linux import mounts, namespaces, socket_destroy, users
 
 
 def main() -> None:
@@ -33,6 +33,7 @@ def main() -> None:
             _say(name, str(error) or type(error).__name__)
             return
         _say(name, "")
+    _say("ending connections", "" if socket_destroy.can_destroy() else "the kernel cannot end a connection from outside of its program")
     _say("IPv6", "" if os.path.exists("/proc/sys/net/ipv6") else "the kernel has none: pods get IPv4 addresses only")  # noqa: PTH110
 
 
