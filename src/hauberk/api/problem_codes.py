@@ -190,6 +190,9 @@ _TABLE: tuple[tuple[str, Severity, str, str, str], ...] = (
     ("HBK0720", "error", "The authority cannot be plugged in",
      "A certificate, a key or a file that was named for `hauberk ca import` does not do. Nothing was changed: the former authority signs.",
      "see the message; `hauberk ca import --dry-run` checks without importing"),
+    ("HBK0721", "error", "The certificate authority refuses",
+     "A rotation, an abort or a certificate was asked for that cannot be now, or may not be. Nothing was changed.",
+     "the message says why; `hauberk ca show` shows how things stand"),
 )  # fmt: skip
 
 CODES: dict[str, ProblemCode] = {row[0]: ProblemCode(*row) for row in _TABLE}

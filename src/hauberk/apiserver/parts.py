@@ -65,6 +65,40 @@ class Authority(Protocol):
         """The same, and again whenever it has changed."""
 
 
+class AuthorityRefused(Exception):
+    """The certificate authority does not do what it was asked, and nothing has changed. `status`: of HTTP; `remedy`: what to do."""
+
+    def __init__(self, status: int, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.remedy = remedy
+
+
+class CertificateAuthority(Protocol):
+    """The authorities of the mesh, as people look after them. What it does not do it refuses with AuthorityRefused."""
+
+    def overview(self) -> Mapping[str, Any]:
+        """All authorities, all agents, and what should be done."""
+
+    async def rotate(self, by: str) -> Mapping[str, Any]:
+        """A new issuing key signs from now on."""
+
+    async def rotate_root(self, by: str) -> Mapping[str, Any]:
+        """An exchange of the root has begun."""
+
+    async def abort_rotation(self, by: str) -> Mapping[str, Any]:
+        """The exchange of the root that is going on goes back."""
+
+    def rotation(self) -> Mapping[str, Any] | None:
+        """The exchange of the root that is going on, or the last one; None: there never was one."""
+
+    async def issue_outside(self, csr: str, *, namespace: str, service_account: str, seconds: int, by: str) -> Mapping[str, Any]:
+        """A certificate of `seconds` (0: as long as the mesh's own) for a program outside the mesh, which `by` answers for."""
+
+    def certificate(self, *, pod: str, serial: str) -> Mapping[str, Any] | None:
+        """The newest certificate of a pod (namespace/name), or that of a serial, and what hangs on it."""
+
+
 class Revoker(Protocol):
     """Revokes. What it is given is one of `pod` (namespace/name), `serial` and `identity`; the others are empty.
 

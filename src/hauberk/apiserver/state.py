@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from hauberk.apiserver.parts import Authority, Federator, Importer, Machines, Names, Pilot, Revoker
+from hauberk.apiserver.parts import Authority, CertificateAuthority, Federator, Importer, Machines, Names, Pilot, Revoker
 from hauberk.apiserver.rules import Rules
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.sources.store import Store
@@ -28,6 +28,7 @@ class Parts:
     pilot: Pilot | None = None
     names: Names | None = None
     authority: Authority | None = None
+    ca: CertificateAuthority | None = None
     revoker: Revoker | None = None
     machines: Machines | None = None
     importer: Importer | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hauberk.cli import completion_names, connection, kinds, output, views
+from hauberk.cli import certificate, completion_names, connection, kinds, output, views
 from hauberk.cli.age import age
 from hauberk.cli.connection import Mesh
 from hauberk.cli.options import namespace_option
@@ -21,7 +21,13 @@ _TITLE = 16  # characters: the longest title and a gap
 _ROOT_NAMESPACE = "istio-system"
 
 
-@verb("describe", "hauberk describe pod web-5f6d8c-x2x7k", "hauberk describe svc web -n shop", "hauberk describe deploy/web")
+@verb(
+    "describe",
+    "hauberk describe pod web-5f6d8c-x2x7k",
+    "hauberk describe svc web -n shop",
+    "hauberk describe deploy/web",
+    "hauberk describe certificate web",
+)
 @click.argument("kind", metavar="KIND|KIND/NAME", shell_complete=completion_names.kind_or_name)
 @click.argument("name", required=False, shell_complete=completion_names.kind_or_name)
 @namespace_option
@@ -31,8 +37,12 @@ def describe(*, kind: str, name: str | None, namespace: str) -> None:
         kind, _, name = kind.partition("/")
     if not name:
         raise click.UsageError("which one? hauberk describe KIND NAME")
-    found = kinds.kind_named(kind)
     mesh = connection.mesh()
+    if kind.lower() in certificate.NAMES:
+        for line in certificate.lines(mesh, name, namespace):
+            click.echo(line)
+        return
+    found = kinds.kind_named(kind)
     document = mesh.api("GET", connection.object_path(found.plural, namespace if found.namespaced else None, name))
     for line in lines(mesh, document):
         click.echo(line)

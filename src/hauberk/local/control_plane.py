@@ -26,9 +26,10 @@ from hauberk.kit.places import Places, PlaceUnusable
 from hauberk.linux import control
 from hauberk.local.authority import HttpAuthority
 from hauberk.local.ca_import import ServedImport
+from hauberk.local.ca_people import ServedAuthority
 from hauberk.local.citadel import ServedCitadel
 from hauberk.local.federation import ServedFederation, follow_foreign_domains
-from hauberk.local.first_objects import DEFAULT_TRUST_DOMAIN, declared_trust_domain, put_first_objects
+from hauberk.local.first_objects import DEFAULT_TRUST_DOMAIN, declared_trust_domains, put_first_objects
 from hauberk.local.names import NamesTable
 from hauberk.local.pilot import ServedPilot, SidecarTranslator
 from hauberk.local.remote_listen import Listen, ListenInvalid
@@ -96,8 +97,8 @@ async def _prepare(store: Store, settings: ControlPlaneSettings) -> None:
 
 
 async def _open_citadel(store: Store, places: Places, settings: ControlPlaneSettings, clock: Clock) -> ServedCitadel:
-    trust_domain = store.rehearse(declared_trust_domain)
-    opened = functools.partial(ServedCitadel.open, trust_domain=trust_domain, node=settings.node, settings=settings.citadel, clock=clock)
+    trust_domains = store.rehearse(declared_trust_domains)
+    opened = functools.partial(ServedCitadel.open, trust_domains=trust_domains, node=settings.node, settings=settings.citadel, clock=clock)
     return await asyncio.to_thread(opened, store, places)
 
 
@@ -112,6 +113,7 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
         pilot=ServedPilot(pilot),
         names=NamesTable(store),
         authority=HttpAuthority(served.citadel),
+        ca=ServedAuthority(store, served.citadel),
         revoker=StoreRevoker(store, served.revocations),
         machines=machines,
         importer=ServedImport(served.citadel, served.plugged),
