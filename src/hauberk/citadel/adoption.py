@@ -1,6 +1,6 @@
 """Keys that the database knows nothing of: those of the first release, and all of them if it was lost or is an old copy."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -46,15 +46,15 @@ def adopt(rows: slots.Rows, keys: KeyStore, directory: Path, now: datetime) -> t
     return tuple(row for row in everything if before.get(row.id) != row)
 
 
-def check_root(row: AuthorityRow, directory: Path, trust_domain: str, now: datetime) -> None:
-    """The root can be one of this mesh; raises KeyUnreadable."""
+def check_root(row: AuthorityRow, directory: Path, names: Collection[str], now: datetime) -> None:
+    """The root can be one of this mesh, whose trust domain has or had these names; raises KeyUnreadable."""
     certificate, path = certificate_of(row), directory / f"{row.id}.pem"
     if certificate.not_valid_after_utc <= now:
         raise KeyUnreadable(path, "the root has expired", _ANEW)
     made_for = uris(certificate)
     # A company's own root names no trust domain; one of ours does.
-    if made_for and made_for != [str(SpiffeId(trust_domain))]:
-        raise KeyUnreadable(path, f"it was made for {', '.join(made_for)}, not for trust domain {trust_domain}", _ANEW)
+    if made_for and (len(made_for) > 1 or made_for[0] not in {str(SpiffeId(name)) for name in names}):
+        raise KeyUnreadable(path, f"it was made for {', '.join(made_for)}, not for trust domain {' or '.join(names)}", _ANEW)
     if certificate.not_valid_before_utc > now:
         not_before = certificate.not_valid_before_utc
         _log.warning("the root is not valid yet: set the machine's clock", now=now, not_before=not_before)

@@ -12,7 +12,7 @@ from typing import NoReturn
 from hauberk.citadel import slots
 from hauberk.citadel.adoption import adopt, check_root, refuse_orphan
 from hauberk.citadel.attestation import Attested, Attestor, Caller, NobodyAttested, NobodyRefused, Refusals
-from hauberk.citadel.authorities import Authorities, NoIssuer, certificate_of
+from hauberk.citadel.authorities import Authorities, NoIssuer
 from hauberk.citadel.exchange import Exchange, ExchangeRefused
 from hauberk.citadel.ground import Ground
 from hauberk.citadel.housekeeping import Housekeeping
@@ -31,7 +31,7 @@ from hauberk.citadel.serials import next_serial
 from hauberk.citadel.settings import CitadelSettings
 from hauberk.citadel.state_authorities import Kind
 from hauberk.citadel.state_issued import IssuedRow, count_living, read_issued, read_issued_to
-from hauberk.citadel.succession import Succession, is_issuing_due
+from hauberk.citadel.succession import Succession
 from hauberk.identity.csr import read_public_key
 from hauberk.identity.spiffe_id import workload_id
 from hauberk.identity.trust import Trust
@@ -193,13 +193,13 @@ def _make_missing(ground: Ground, authorities: Authorities, settings: CitadelSet
         root = slots.active(authorities.rows, Kind.ROOT)
         assert root is not None
         _log.info("root made", id=root.id, trust_domain=ground.trust_domain)
-    check_root(root, ground.directory, ground.trust_domain, now)
+    check_root(root, ground.directory, ground.names, now)
     try:
         issuing = authorities.issuing
     except NoIssuer as exc:
         _make_issuing(ground, authorities, settings, now, str(exc))
         return
-    if is_issuing_due(issuing, certificate_of(root).not_valid_before_utc, now):
+    if issuing.is_due(now):
         _make_issuing(ground, authorities, settings, now, "the issuing key is due")
 
 

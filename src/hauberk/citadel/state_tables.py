@@ -7,6 +7,7 @@ from hauberk.citadel.state_federation import FEDERATION
 from hauberk.citadel.state_imported import IMPORTED
 from hauberk.citadel.state_issued import ISSUED
 from hauberk.citadel.state_join_tokens import JOIN_TOKENS
+from hauberk.citadel.state_names import NAMES
 from hauberk.citadel.state_nodes import NODES
 from hauberk.citadel.state_progress import PROGRESS, PUBLISHED
 from hauberk.citadel.state_revocations import REVOCATIONS
@@ -17,6 +18,7 @@ TABLES: Final = (
     IMPORTED,
     ISSUED,
     JOIN_TOKENS,
+    NAMES,
     NODES,
     PROGRESS,
     PUBLISHED,

@@ -24,7 +24,7 @@ class StoreAttestor:
     `takes_part`: whether a machine may have a certificate for its own agent.
     """
 
-    def __init__(self, store: Store, trust_domain: str, *, takes_part: Callable[[str], bool]) -> None:
+    def __init__(self, store: Store, trust_domain: Callable[[], str], *, takes_part: Callable[[str], bool]) -> None:
         self._store = store
         self._trust_domain = trust_domain
         self._takes_part = takes_part
@@ -48,7 +48,7 @@ class StoreAttestor:
         account = pod.spec.service_account_name
         self._require_account(subject.namespace, account, f"pod {subject.namespace}/{subject.name}")
         return Attested(
-            spiffe_id=workload_id(self._trust_domain, subject.namespace, account),
+            spiffe_id=workload_id(self._trust_domain(), subject.namespace, account),
             holder=holder_name(subject, caller.node),
             node=caller.node,
             evidence={"pod": f"{subject.namespace}/{subject.name}", "uid": subject.uid, "placedOn": caller.node, **dict(caller.evidence)},
@@ -57,7 +57,7 @@ class StoreAttestor:
 
     def _entry(self, subject: EntrySubject, caller: Caller) -> Attested:
         settings = self._settings()
-        attested = attest_entry(subject, caller, settings.workload_entries, self._trust_domain)
+        attested = attest_entry(subject, caller, settings.workload_entries, self._trust_domain())
         entry = next(each for each in settings.workload_entries if each.name == subject.name)
         self._require_account(*entry.account, f"entry {subject.name}")
         return Attested(
@@ -73,7 +73,7 @@ class StoreAttestor:
         if not self._takes_part(caller.node):
             raise AttestationRefused(f"node {caller.node} takes no part in the mesh")
         return Attested(
-            spiffe_id=agent_id(self._trust_domain, caller.node),
+            spiffe_id=agent_id(self._trust_domain(), caller.node),
             holder=holder_name(AgentSubject(), caller.node),
             node=caller.node,
             evidence=dict(caller.evidence),

@@ -1,6 +1,7 @@
 """The certificate authority of this control plane, put together from its parts, and what serves it."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -35,10 +36,16 @@ class ServedCitadel:
     node: str
 
     @classmethod
-    def open(cls, store: Store, places: Places, *, trust_domain: str, node: str, settings: CitadelSettings, clock: Clock) -> Self:
-        """The authority of the mesh at `places`. Blocks: keys are read, perhaps made, perhaps by a token."""
+    def open(
+        cls, store: Store, places: Places, *, trust_domains: Sequence[str], node: str, settings: CitadelSettings, clock: Clock
+    ) -> Self:
+        """The authority of the mesh at `places`, whose settings name these `trust_domains`, the wanted one first.
+
+        Blocks: keys are read, perhaps made, perhaps by a token.
+        """
         keys = open_key_store(places.authority, settings.keys)
-        ground = Ground.open(places.authority, trust_domain=trust_domain, clock=clock, audit=places.audit, keys=keys)
+        wanted, *aliases = trust_domains
+        ground = Ground.open(places.authority, trust_domain=wanted, aliases=aliases, clock=clock, audit=places.audit, keys=keys)
         try:
             nodes = Nodes.open(ground.state)
             attestor = StoreAttestor(store, lambda: ground.trust_domain, takes_part=lambda name: name == node or name in nodes.joined())

@@ -25,6 +25,7 @@ def put_first_objects(draft: Draft, *, fresh: bool, trust_domain: str = DEFAULT_
         draft.put(ConfigMap(metadata=Metadata(name=NAME, namespace=ROOT_NAMESPACE), data={KEY: f"trustDomain: {trust_domain}\n"}))
 
 
-def declared_trust_domain(draft: Draft) -> str:
-    """The trust domain that the mesh's settings name."""
-    return mesh_config_of(draft.find(ConfigMap, ROOT_NAMESPACE, NAME)).trust_domain
+def declared_trust_domains(draft: Draft) -> tuple[str, ...]:
+    """The names that the mesh's settings give its trust domain, the wanted one first."""
+    config = mesh_config_of(draft.find(ConfigMap, ROOT_NAMESPACE, NAME))
+    return (config.trust_domain, *config.trust_domain_aliases)

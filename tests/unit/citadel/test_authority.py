@@ -24,6 +24,7 @@ from hauberk.citadel.issuing import InvalidLifetime
 from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.rate_limit import TooMany
 from hauberk.citadel.settings import CitadelSettings
+from hauberk.citadel.state import StateUnusable
 from hauberk.citadel.state_authorities import Slot
 from hauberk.identity.csr import InvalidCsr, build_csr
 from hauberk.identity.svid import X509Svid
@@ -164,6 +165,11 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
 
 def test_the_root_of_another_trust_domain_is_refused(tmp_path: Path) -> None:
     trusted_by(tmp_path)
+    with pytest.raises(StateUnusable, match=r"of trust domain cluster\.local") as refused:
+        Ground.open(tmp_path / "ca", trust_domain="example.org", clock=HandClock(), audit=tmp_path)
+    assert "trustDomainAliases" in refused.value.hint
+    # Without the database the root itself says whose it is.
+    (tmp_path / "ca" / "citadel.db").unlink()
     ground = Ground.open(tmp_path / "ca", trust_domain="example.org", clock=HandClock(), audit=tmp_path)
     with pytest.raises(KeyUnreadable, match=r"made for spiffe://cluster\.local"):
         Citadel.open(ground, CitadelSettings())

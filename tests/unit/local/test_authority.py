@@ -33,7 +33,7 @@ CALLER = Caller(node="here", evidence=(("socket", "test"),))
 
 @pytest.fixture
 def attestor(store: Store) -> StoreAttestor:
-    return StoreAttestor(store, "cluster.local", takes_part=lambda node: node == "here")
+    return StoreAttestor(store, lambda: "cluster.local", takes_part=lambda node: node == "here")
 
 
 def claim(store: Store) -> PodSubject:

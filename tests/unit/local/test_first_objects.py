@@ -5,7 +5,7 @@ import pytest_asyncio
 
 from hauberk.api.metadata import ObjectKey
 from hauberk.api.peer_authentication import MtlsMode, PeerAuthentication
-from hauberk.local.first_objects import declared_trust_domain, put_first_objects
+from hauberk.local.first_objects import declared_trust_domains, put_first_objects
 from hauberk.sources.change import Delete
 from hauberk.sources.store import Store
 
@@ -40,6 +40,6 @@ async def test_a_later_start_restores_the_namespaces_and_nothing_else(store: Sto
 
 
 async def test_another_trust_domain_is_a_visible_setting(store: Store) -> None:
-    assert store.rehearse(declared_trust_domain) == "cluster.local"
+    assert store.rehearse(declared_trust_domains) == ("cluster.local",)
     await store.transact(lambda draft: put_first_objects(draft, fresh=True, trust_domain="shop.example"))
-    assert store.rehearse(declared_trust_domain) == "shop.example"
+    assert store.rehearse(declared_trust_domains) == ("shop.example",)
