@@ -18,7 +18,7 @@ from tests.e2e.envoy_rig_server import roots
 
 from hauberk.identity.trust import Revoked
 from hauberk.telemetry.decode import split_policy
-from hauberk.translate.revocation import BY_CERTIFICATE, BY_IDENTITY, NOT_REVOKED, encode_revoked
+from hauberk.translate.revocation import NOT_REVOKED, encode_revoked
 from hauberk.translate.tls import ROOTS, ROOTS_UPSTREAM
 from hauberk.xds.resource import EXTENSION, Resource
 
@@ -88,7 +88,7 @@ def test_the_next_request_of_an_open_connection_is_refused_and_only_there(mesh: 
             assert mesh.client.request(VIP, 80, host="web").status == 403
         # Nothing of the connection was lost: it is the same as before.
         assert (status(client), status(other)) == (200, 200)
-    assert denied_by(mesh.web.record(p=f"/refused-{by}")) == (BY_IDENTITY if by == "identity" else BY_CERTIFICATE)
+    assert split_policy(denied_by(mesh.web.record(p=f"/refused-{by}"))) == ("hauberk-revoked", by)
     # Who was not revoked is not recorded as if some policy of the user's had said so.
     assert split_policy(str(mesh.web.record(p=f"/served-{by}").get("q") or NOT_REVOKED)) == ("", "")
 

@@ -11,6 +11,7 @@ BLACK_HOLE: Final = "BlackHoleCluster"
 AUTHORIZED: Final = "AuthorizedCluster"
 VIRTUAL_OUTBOUND: Final = "virtualOutbound"
 VIRTUAL_INBOUND: Final = "virtualInbound"
+REVOKED: Final = "hauberk-revoked"
 ANY_IPV4: Final = "0.0.0.0"  # noqa: S104  # the name of a listener's address, nothing is bound here
 
 
@@ -38,6 +39,11 @@ def outbound(port: int, host: str) -> ClusterName:
 
 def inbound(port: int) -> ClusterName:
     return ClusterName("inbound", port)
+
+
+def revoked_name(what: str) -> str:
+    """What decided when a caller was refused because `what` of it (`identity`, `certificate`) is revoked: `hauberk-revoked[identity]`."""
+    return f"{REVOKED}[{what}]"
 
 
 def policy_name(namespace: str, name: str, rule: int) -> str:

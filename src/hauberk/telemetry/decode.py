@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from hauberk.envoy.name import REVOKED
 from hauberk.telemetry.layout import read_fields, read_values
 from hauberk.telemetry.record import AccessRecord, Decision, Party, Reporter, Tls, Verdict
 from hauberk.telemetry.store import Entry
@@ -198,7 +199,12 @@ def _policy_name(fields: dict[str, Any]) -> str:
 
 
 def split_policy(name: str) -> tuple[str, str]:
-    """`ns[shop]-policy[readers]-rule[0]` as ("shop/readers", "0"); what has no such name decided implicitly."""
+    """`ns[shop]-policy[readers]-rule[0]` as ("shop/readers", "0"); what has no such name decided implicitly.
+
+    What refuses the revoked belongs to no namespace: `hauberk-revoked[identity]` as ("hauberk-revoked", "identity").
+    """
+    if name.startswith(f"{REVOKED}["):
+        return REVOKED, name.removeprefix(f"{REVOKED}[").removesuffix("]")
     namespace, found, rest = name.removeprefix("ns[").partition("]-policy[")
     policy, _, rule = rest.partition("]-rule[")
     return (f"{namespace}/{policy.removesuffix(']')}", rule.removesuffix("]")) if found else ("", "")

@@ -24,6 +24,7 @@ from xds.core.v3 import extension_pb2 as matching_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from hauberk.envoy.message import TYPE_PREFIX, ads, any_
+from hauberk.envoy.name import REVOKED, revoked_name
 from hauberk.identity.trust import Revoked
 from hauberk.translate.encode import encode_resource
 from hauberk.xds.resource import Resource
@@ -31,12 +32,12 @@ from hauberk.xds.resource import Resource
 Matcher = matcher_pb2.Matcher
 TypedExtensionConfig = matching_pb2.TypedExtensionConfig
 
-HTTP: Final = "hauberk-revoked"
-TCP: Final = "hauberk-revoked-tcp"
+HTTP: Final = REVOKED
+TCP: Final = f"{REVOKED}-tcp"
 
 # Names of what decided, as access records have them.
-BY_IDENTITY: Final = "hauberk-revoked[identity]"
-BY_CERTIFICATE: Final = "hauberk-revoked[certificate]"
+BY_IDENTITY: Final = revoked_name("identity")
+BY_CERTIFICATE: Final = revoked_name("certificate")
 NOT_REVOKED: Final = "hauberk-not-revoked"
 
 # Where a connection keeps the serial of its caller's certificate: 32 hexadecimal digits.

@@ -181,3 +181,8 @@ def test_a_policys_name_leads_home(name: str, policy: tuple[str, str]) -> None:
 def test_what_is_no_trace_context_is_no_trace(told: str) -> None:
     made = record(INBOUND, tp=told)
     assert (made.trace_id, made.span_id) == ("", "")
+
+
+def test_a_refusal_of_the_revoked_is_named_though_no_policy_of_a_user_decided() -> None:
+    assert split_policy("hauberk-revoked[identity]") == ("hauberk-revoked", "identity")
+    assert split_policy("hauberk-not-revoked") == ("", "")
