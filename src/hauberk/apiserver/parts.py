@@ -185,3 +185,13 @@ class Federator(Protocol):
 
     async def remove(self, trust_domain: str, by: str) -> bool:
         """The domain is not federated any more; False: it was not."""
+
+
+class TokenKeys(Protocol):
+    """What checks the tokens of this mesh."""
+
+    def discovery(self) -> Mapping[str, Any] | None:
+        """OpenID Connect's discovery document; None: tokens name no issuer."""
+
+    def keys(self) -> Mapping[str, Any]:
+        """The keys as a JWK Set."""

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from uvicorn.server import ServerState
 
 from hauberk.api.problem import problem
-from hauberk.apiserver import ca, ca_bundle, ca_federation, ca_import, ca_nodes, ca_revocations
+from hauberk.apiserver import ca, ca_bundle, ca_federation, ca_import, ca_nodes, ca_revocations, ca_tokens
 from hauberk.apiserver.mesh import get_names, get_ready, get_status, get_trust_bundle, issue_certificate
 from hauberk.apiserver.reading import get_object, get_objects
 from hauberk.apiserver.refusal import HANDLERS
@@ -42,6 +42,7 @@ ROUTES = (
     *ca_import.ROUTES,
     *ca_nodes.ROUTES,
     *ca_revocations.ROUTES,
+    *ca_tokens.ROUTES,
 )
 
 

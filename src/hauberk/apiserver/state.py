@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from hauberk.apiserver.parts import Authority, CertificateAuthority, Federator, Importer, Machines, Names, Pilot, Revoker
+from hauberk.apiserver.parts import Authority, CertificateAuthority, Federator, Importer, Machines, Names, Pilot, Revoker, TokenKeys
 from hauberk.apiserver.rules import Rules
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.sources.store import Store
@@ -33,6 +33,7 @@ class Parts:
     machines: Machines | None = None
     importer: Importer | None = None
     federator: Federator | None = None
+    tokens: TokenKeys | None = None
     clock: Clock = field(default_factory=SystemClock)
     bookmark_seconds: float = BOOKMARK_SECONDS
     ending: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,10 +1,10 @@
-"""Serves our bundle to whoever asks (SPIFFE Federation, 5): public keys only, so nobody is asked who he is."""
+"""Serves our bundle to whoever asks (SPIFFE Federation, 5), and what else is made of public keys only: nobody is asked who he is."""
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hauberk.citadel.endpoint_identity import Identity
 from hauberk.citadel.federation_settings import Listen
@@ -21,6 +21,9 @@ _HEAD: Final = 16 * 1024
 
 _log = logger("federation")
 
+# JSON by the path of its URL.
+Documents = Mapping[bytes, bytes]
+
 
 def own_bundle(trust: Trust) -> ForeignBundle:
     """Our own domain's keys, as others are to believe them."""
@@ -33,20 +36,36 @@ def own_bundle(trust: Trust) -> ForeignBundle:
     )
 
 
-class BundleEndpoint:
-    """One address. What is served is always the Trust of the moment."""
+def bundle_documents(trust: Trust) -> Documents:
+    """Our bundle, where SPIFFE's readers look for it."""
+    return {b"/": encode_bundle(own_bundle(trust))}
 
-    def __init__(self, listen: Listen, identity: Identity, trust: Callable[[], Trust]) -> None:
+
+class BundleEndpoint:
+    """One address. What is served is always made of the Trust of the moment.
+
+    `identity` None: without TLS, for a server before it that has some.
+    """
+
+    def __init__(
+        self,
+        listen: Listen,
+        identity: Identity | None,
+        trust: Callable[[], Trust],
+        documents: Callable[[Trust], Documents] = bundle_documents,
+    ) -> None:
         self._listen = listen
         self._identity = identity
         self._trust = trust
-        self._encoded: tuple[Trust, bytes] | None = None
+        self._documents = documents
+        self._encoded: tuple[Trust, Documents] | None = None
         self._connections = 0
 
     async def run(self) -> NoReturn:
         """Serves until cancelled."""
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._identity.run(), name="bundle-endpoint:identity")
+            if self._identity is not None:
+                tasks.create_task(self._identity.run(), name="bundle-endpoint:identity")
             await stack.enter_async_context(self.serving())
             await asyncio.Event().wait()
         raise AssertionError("a task that never ends has ended")
@@ -55,20 +74,19 @@ class BundleEndpoint:
     async def serving(self) -> "AsyncIterator[asyncio.Server]":
         """The address answers meanwhile; handshakes fail until the identity has a context."""
         listen = self._listen
-        server = await asyncio.start_server(
-            self._answer, listen.host or None, listen.port, ssl=self._front(), limit=_HEAD, ssl_handshake_timeout=SECONDS
-        )
+        tls: dict[str, Any] = {} if self._identity is None else {"ssl": self._front(self._identity), "ssl_handshake_timeout": SECONDS}
+        server = await asyncio.start_server(self._answer, listen.host or None, listen.port, limit=_HEAD, **tls)
         async with server:
-            _log.info("serving the trust bundle", host=listen.host, port=listen.port, profile=listen.profile.value)
+            _log.info("serving public keys", host=listen.host, port=listen.port, profile=listen.profile.value, tls=bool(tls))
             yield server
 
-    def _front(self) -> ssl.SSLContext:
+    def _front(self, identity: Identity) -> ssl.SSLContext:
         """A context that lends every handshake the newest one: certificates change while the server runs."""
 
         def choose(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> int | None:
-            if self._identity.context is None:
+            if identity.context is None:
                 return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
-            connection.context = self._identity.context
+            connection.context = identity.context
             return None
 
         front = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -96,16 +114,17 @@ class BundleEndpoint:
     def _response(self, head: bytes) -> bytes:
         method, _, rest = head.partition(b" ")
         target = rest.partition(b" ")[0].partition(b"?")[0]
-        if target != b"/":
+        document = self._current().get(target)
+        if document is None:
             return _http("404 Not Found", b"")
         if method not in (b"GET", b"HEAD"):
             return _http("405 Method Not Allowed", b"", "Allow: GET, HEAD\r\n")
-        return _http("200 OK", self._document(), "Content-Type: application/json\r\n", bodiless=method == b"HEAD")
+        return _http("200 OK", document, "Content-Type: application/json\r\n", bodiless=method == b"HEAD")
 
-    def _document(self) -> bytes:
+    def _current(self) -> Documents:
         trust = self._trust()
         if self._encoded is None or self._encoded[0] is not trust:
-            self._encoded = trust, encode_bundle(own_bundle(trust))
+            self._encoded = trust, self._documents(trust)
         return self._encoded[1]
 
 

@@ -74,6 +74,11 @@ class JwtAuthority:
         opened._since = opened._ground.publication.trust.sequence
         return opened
 
+    @property
+    def trust(self) -> Trust:
+        """What every agent is told now, the keys among it."""
+        return self._ground.publication.trust
+
     async def run(self) -> NoReturn:
         """Keys are prepared, activated and retired when that is due, until cancelled."""
         failure = ""

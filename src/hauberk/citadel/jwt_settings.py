@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,6 +13,9 @@ from hauberk.citadel.settings import parse_lifetime
 ISSUER_VARIABLE: Final = "HAUBERK_JWT_ISSUER"
 TOKEN_LIFETIME_VARIABLE: Final = "HAUBERK_JWT_LIFETIME"  # noqa: S105 - a variable's name
 KEY_LIFETIME_VARIABLE: Final = "HAUBERK_JWT_KEY_LIFETIME"
+LISTEN_VARIABLE: Final = "HAUBERK_OIDC_LISTEN"
+CERTIFICATE_VARIABLE: Final = "HAUBERK_OIDC_CERTIFICATE"
+TLS_KEY_VARIABLE: Final = "HAUBERK_OIDC_KEY"
 
 
 class InvalidIssuer(ValueError):
@@ -19,6 +23,20 @@ class InvalidIssuer(ValueError):
 
     def __init__(self, text: str, why: str) -> None:
         super().__init__(f"{ISSUER_VARIABLE}={text!r} is no issuer: {why}; write for example https://oidc.example.org")
+
+
+class InvalidOidcListen(ValueError):
+    """The address for validators outside, or what its server is to show, cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OidcListen:
+    """Where the discovery document is served. Without certificate and key in the clear, for a server before it that has TLS."""
+
+    host: str
+    port: int
+    certificate: Path | None = None
+    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +54,7 @@ class JwtSettings:
     publish_ahead: timedelta = timedelta(minutes=25)
     # The claim `iss`, and where the discovery document stands; empty: tokens have none, and only SPIFFE's validators can use them.
     issuer: str = ""
+    listen: OidcListen | None = None
 
 
 def read_jwt_settings(environment: Mapping[str, str] | None = None) -> JwtSettings:
@@ -52,7 +71,27 @@ def read_jwt_settings(environment: Mapping[str, str] | None = None) -> JwtSettin
         # Who lets keys live for minutes cannot publish them for longer than that.
         publish_ahead=min(usual.publish_ahead, key_lifetime / 10),
         issuer=check_issuer(given.get(ISSUER_VARIABLE, "")),
+        listen=_read_listen(given),
     )
+
+
+def _read_listen(given: Mapping[str, str]) -> OidcListen | None:
+    text = given.get(LISTEN_VARIABLE, "")
+    if not text:
+        return None
+    if not given.get(ISSUER_VARIABLE, ""):
+        raise InvalidOidcListen(f"{LISTEN_VARIABLE} is set and {ISSUER_VARIABLE} is not: the discovery document must name its own URL")
+    try:
+        address = urlsplit(f"//{text}")
+        host, port = address.hostname or "", address.port
+    except ValueError:
+        host, port = "", None
+    if not port or text != (f"[{host}]:{port}" if ":" in host else f"{host}:{port}"):
+        raise InvalidOidcListen(f"{LISTEN_VARIABLE}={text!r} is no address; write for example 0.0.0.0:8080 or [::1]:8080")
+    certificate, key = (Path(path) if (path := given.get(name, "")) else None for name in (CERTIFICATE_VARIABLE, TLS_KEY_VARIABLE))
+    if (certificate is None) != (key is None):
+        raise InvalidOidcListen(f"{CERTIFICATE_VARIABLE} and {TLS_KEY_VARIABLE} belong together: set both or none")
+    return OidcListen(host=host, port=port, certificate=certificate, key=key)
 
 
 def check_issuer(text: str) -> str:

@@ -30,6 +30,14 @@ def build_keys(keys: Sequence[JwtKey]) -> dict[str, Any]:
     return {"keys": [json.loads(key.jwk) | {"use": "sig", "kid": key.key_id} for key in keys]}
 
 
+def build_documents(issuer: str, keys: Sequence[JwtKey]) -> dict[bytes, bytes]:
+    """Both, by their paths below the host of `issuer`, which may have a path itself."""
+    base = "/" + issuer.partition("://")[2].partition("/")[2] if issuer.count("/") > 2 else ""
+    discovery = build_discovery(issuer, issuer + KEYS_PATH, algorithms_of(keys))
+    documents = {base + DISCOVERY_PATH: discovery, base + KEYS_PATH: build_keys(keys)}
+    return {path.encode(): json.dumps(document, sort_keys=True).encode() for path, document in documents.items()}
+
+
 def algorithms_of(keys: Sequence[JwtKey]) -> tuple[str, ...]:
     """The algorithms that `keys` sign by."""
     return tuple(str(jwk["alg"]) for key in keys if "alg" in (jwk := json.loads(key.jwk)))

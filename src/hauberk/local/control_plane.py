@@ -15,7 +15,7 @@ from hauberk.apiserver import server
 from hauberk.apiserver.rules import Rules
 from hauberk.apiserver.state import Parts
 from hauberk.citadel.federation_settings import InvalidFederationSetting
-from hauberk.citadel.jwt_settings import InvalidIssuer
+from hauberk.citadel.jwt_settings import InvalidIssuer, InvalidOidcListen
 from hauberk.citadel.key_settings import InvalidKeySetting
 from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.settings import CitadelSettings, InvalidLifetime, read_settings
@@ -35,6 +35,7 @@ from hauberk.local.pilot import ServedPilot, SidecarTranslator
 from hauberk.local.remote_listen import Listen, ListenInvalid
 from hauberk.local.remote_machines import ServedMachines
 from hauberk.local.revoker import StoreRevoker
+from hauberk.local.tokens import ServedTokens
 from hauberk.mesh.settings import MeshSettings
 from hauberk.pilot.pilot import Pilot
 from hauberk.sources.problems import StoreError
@@ -52,6 +53,7 @@ _CANNOT_START = (
     InvalidIssuer,
     InvalidKeySetting,
     InvalidLifetime,
+    InvalidOidcListen,
     ListenInvalid,
     PlaceUnusable,
     OSError,
@@ -106,6 +108,7 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
     pilot = Pilot(store, SidecarTranslator(), settings=MeshSettings(certificate_life=settings.citadel.certificate_lifetime), clock=clock)
     machines = ServedMachines(store, served, settings.listen)
     federation = ServedFederation(served.citadel, settings.citadel.federation)
+    tokens = ServedTokens(served.tokens)
     parts = Parts(
         store=store,
         rules=Rules(node=settings.node, trust_domain=served.citadel.trust_domain, joined=served.nodes.joined),
@@ -118,12 +121,14 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
         machines=machines,
         importer=ServedImport(served.citadel, served.plugged),
         federator=federation,
+        tokens=tokens,
         clock=clock,
     )
     places.xds_socket.unlink(missing_ok=True)  # a killed predecessor's
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(served.run(places), name="citadel")
         tasks.create_task(federation.run(), name="federation")
+        tasks.create_task(tokens.run(), name="openid")
         tasks.create_task(follow_foreign_domains(served.citadel, pilot), name="foreign trust domains")
         tasks.create_task(pilot.run(f"unix:{places.xds_socket}"), name="pilot")
         tasks.create_task(Workloads(store, node=settings.node, others=served.nodes.joined).run(), name="workloads")
