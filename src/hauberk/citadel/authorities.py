@@ -34,11 +34,27 @@ class Issuing:
     certificate: x509.Certificate
     signer: Signer
     above: tuple[x509.Certificate, ...]  # sent after it, up to but without the root
+    root_not_before: datetime
 
     @cached_property
     def chain_der(self) -> tuple[bytes, ...]:
         """Its own certificate, and what is between it and the root."""
         return tuple(each.public_bytes(Encoding.DER) for each in (self.certificate, *self.above))
+
+    @cached_property
+    def _begin(self) -> datetime:
+        return self.certificate.not_valid_before_utc
+
+    @cached_property
+    def _half(self) -> datetime:
+        return self._begin + (self.certificate.not_valid_after_utc - self._begin) / 2
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether another is to be made: half its life is over, or the clock was set back to before it.
+
+        While the root is not valid either, no better one could be made, and each request would make one.
+        """
+        return now >= self._half if now >= self._begin else now >= self.root_not_before
 
 
 class Authorities:
@@ -80,7 +96,9 @@ class Authorities:
             raise NoIssuer("there is no issuing key: run `hauberk ca rotate`, or `hauberk ca rotate --root` if the root's key is lost too")
         own, *above = certificates_of(row)
         try:
-            return Issuing(row.id, own, self._keys.open(row.id), tuple(above))
+            root = self.find(row.parent)
+            root_not_before = certificate_of(root).not_valid_before_utc if root else own.not_valid_before_utc
+            return Issuing(row.id, own, self._keys.open(row.id), tuple(above), root_not_before)
         except KeyUnreadable as exc:
             raise NoIssuer(str(exc)) from exc
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from hauberk.citadel import slots
 from hauberk.citadel.attestation import Refusals
-from hauberk.citadel.authorities import Authorities, Issuing, NoIssuer, certificate_of
+from hauberk.citadel.authorities import Authorities, Issuing, NoIssuer
 from hauberk.citadel.ground import Ground
 from hauberk.citadel.rotation import Facts, Waiting, unconfirmed
 from hauberk.citadel.serials import next_serial
@@ -37,11 +37,11 @@ class Succession:
     async def current(self, now: datetime) -> Issuing:
         """The issuing authority, renewed if it is due; raises NoIssuer."""
         issuing = self._authorities.issuing
-        if not self._is_due(issuing, now):
+        if not issuing.is_due(now):
             return issuing
         async with self._changing:
             issuing = self._authorities.issuing
-            if self._is_due(issuing, now):
+            if issuing.is_due(now):
                 await self._renew(issuing, now)
             return self._authorities.issuing
 
@@ -120,24 +120,3 @@ class Succession:
         kinds = {Slot.PREPARED: EventKind.AUTHORITY_PREPARED, Slot.ACTIVE: EventKind.AUTHORITY_ACTIVATED, Slot.OLD: EventKind.AUTHORITY_OLD}
         events = [Event(time=now, kind=kinds[row.slot], subject=row.id, outcome="done", evidence={"root": row.parent}) for row in changed]
         await self._ground.audit(*events)
-
-    def _is_due(self, issuing: Issuing, now: datetime) -> bool:
-        row = self._authorities.find(issuing.id)
-        root = self._authorities.find(row.parent) if row else None
-        # Under a root that is kept elsewhere none can be made: it is imported when there is one.
-        return (
-            root is not None
-            and is_issuing_due(issuing, certificate_of(root).not_valid_before_utc, now)
-            and self._authorities.has_key(root.id)
-        )
-
-
-def is_issuing_due(issuing: Issuing, root_not_before: datetime, now: datetime) -> bool:
-    """Whether another issuing certificate is to be made: half its life is over, or the clock was set back to before it.
-
-    While the root is not valid either, no better one could be made, and each request would make one.
-    """
-    begin, end = issuing.certificate.not_valid_before_utc, issuing.certificate.not_valid_after_utc
-    if now >= begin:
-        return now >= begin + (end - begin) / 2
-    return now >= root_not_before
