@@ -94,6 +94,12 @@ class PodLife:
         self._sidecar_changed.set()
 
     @property
+    def envoy_found(self) -> bool:
+        """Whether its Envoy ran already when this agent took the pod on: another agent has told it things."""
+        process = self._found.processes.get(SIDECAR)
+        return process is not None and process.running
+
+    @property
     def ending(self) -> bool | None:
         """Whether the pod is being ended, and then whether it is forgotten too."""
         return self._forget if self._ending.is_set() else None

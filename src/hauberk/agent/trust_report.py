@@ -20,6 +20,8 @@ from hauberk.kit.log import logger
 RECONNECT: Final = Backoff(first=0.1, limit=1.0)
 # Even if nothing changes: the control plane compares its clock with ours, and hears that we live.
 REPORT_SECONDS: Final = 5.0
+# While nothing is proven yet it is looked again so often, whoever may have forgotten to say that something has changed.
+_UNPROVEN_SECONDS: Final = 0.5
 # What changes within this span is told once; each thousand holders, whose report is some 150 kB, make it a second longer.
 _GATHER_SECONDS: Final = 0.1
 _HOLDERS_A_SECOND: Final = 1000
@@ -42,7 +44,8 @@ class Held:
 class TrustFollower:
     """Keeps `trust` as the authority has it, and the authority informed of what `holders` says.
 
-    `on_contact` is called when the authority answers after it did not.
+    `all_known`: whether `holders` tells of everybody there is; before, this agent proves nothing. `on_contact` is called when the
+    authority answers after it did not.
     """
 
     def __init__(
@@ -52,12 +55,14 @@ class TrustFollower:
         *,
         holders: Callable[[], Iterable[Held]],
         clock: Clock,
+        all_known: Callable[[], bool] = lambda: True,
         on_contact: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._trust = trust
         self._holders = holders
         self._clock = clock
+        self._all_known = all_known
         self._on_contact = on_contact
         self._changed = asyncio.Event()
         self._confirmed: tuple[Trust, ...] = ()
@@ -88,8 +93,9 @@ class TrustFollower:
         anew, and an old number must not prove a new thing.
         """
         held = tuple(self._holders())
-        # While it is not known what an Envoy holds, this agent has not done its part.
-        confirmed = self._trust.kept and not any(each.unknown for each in held)
+        # Who is not listed has ended, as the authority understands it: an agent that has just begun must not say so of its pods.
+        # And while it is not known what an Envoy holds, this agent has not done its part.
+        confirmed = self._trust.kept and self._all_known() and not any(each.unknown for each in held)
         own = self._sequence(self._trust.current.value) if confirmed else 0
         holders = tuple(replace(each.holder, sequence=self._sequence(each.trust)) for each in held)
         return Report(sequence=own, node_time=self._clock.now(), holders=holders)
@@ -123,7 +129,7 @@ class TrustFollower:
                 yield report
             await asyncio.sleep(_GATHER_SECONDS + len(report.holders) / _HOLDERS_A_SECOND)
             with suppress(TimeoutError):
-                async with asyncio.timeout(REPORT_SECONDS):
+                async with asyncio.timeout(REPORT_SECONDS if report.sequence else _UNPROVEN_SECONDS):
                     await self._changed.wait()
             self._changed.clear()
 

@@ -30,6 +30,7 @@ from hauberk.agent.sidecar_pod import PodRef
 from hauberk.agent.trust import MachineTrust
 from hauberk.agent.trust_report import Held, TrustFollower
 from hauberk.agent.workload_api import WorkloadApi
+from hauberk.identity.wire import Holder, PodSubject
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import configure_logging, logger
 from hauberk.kit.places import Places, PlaceUnusable
@@ -104,7 +105,9 @@ class Agent:
             changed=self._programs_changed,
         )
         self._clock_watch.subscribe(self._workloads.clock_was_set)
-        self._follower = TrustFollower(self._citadel, trust, holders=self._held, clock=clock, on_contact=self._authority_is_back)
+        self._follower = TrustFollower(
+            self._citadel, trust, holders=self._held, clock=clock, all_known=lambda: self._pods.settled, on_contact=self._authority_is_back
+        )
         self._names = NameServer(launcher, api, places.agent_state, settings)
         world = World(
             launcher=launcher,
@@ -137,7 +140,14 @@ class Agent:
     def _held(self) -> tuple[Held, ...]:
         """Every identity on this machine."""
         own = () if self._elsewhere is None else (self._elsewhere.held,)
-        return (*self._sidecars.held, *self._workloads.holders(), *own)
+        return (*self._sidecars.held, *self._not_taken_on(), *self._workloads.holders(), *own)
+
+    def _not_taken_on(self) -> tuple[Held, ...]:
+        """Pods whose Envoys were found running, and whose sidecars this agent has not begun yet."""
+        lives = (life for life in self._pods.all() if life.envoy_found and self._sidecars.state(life.pod.metadata.uid) is None)
+        found = (life.pod.metadata for life in lives)
+        subjects = (PodSubject(namespace=each.namespace, name=each.name, uid=each.uid) for each in found)
+        return tuple(Held(holder=Holder(subject=each, problem="its agent has just begun"), trust=None, unknown=True) for each in subjects)
 
     def _authority_is_back(self) -> None:
         self._sidecars.authority_is_back()

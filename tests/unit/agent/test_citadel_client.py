@@ -198,3 +198,22 @@ async def test_each_trust_is_taken_on_and_what_is_proven_is_reported_also_to_the
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     assert len(contacts) == 2
+
+
+async def test_nothing_is_proven_before_everybody_is_known_and_none_is_a_stranger(tmp_path: Path, client: CitadelClient) -> None:
+    machine, known = MachineTrust(tmp_path / "trust"), [False]
+    held = [Held(holder=Holder(subject=POD), trust=None, unknown=True)]
+    follower = TrustFollower(client, machine, holders=lambda: held, clock=SystemClock(), all_known=lambda: known[0])
+    following = asyncio.create_task(follower.run())
+    citadel = FakeCitadel()
+    async with citadel.serving(tmp_path / "c.sock"):
+        citadel.trusts.put_nowait(trust(7))
+        async for _ in machine.current.changes():
+            break
+        assert follower.report().sequence == 0
+        known[0] = True
+        assert follower.report().sequence == 0
+        held[0] = Held(holder=Holder(subject=POD), trust=None)
+        await reported(citadel, lambda report: report.sequence == 7)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
