@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from hauberk.citadel.endpoint_identity import Identity
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 SECONDS: Final = 10.0  # for a handshake, and for a request with its answer
+RETRY_SECONDS: Final = 5.0
 CONNECTIONS: Final = 128  # at once; readers come once in minutes
 _HEAD: Final = 16 * 1024
 
@@ -60,15 +61,28 @@ class BundleEndpoint:
         self._documents = documents
         self._encoded: tuple[Trust, Documents] | None = None
         self._connections = 0
+        self._problem = ""
 
     async def run(self) -> NoReturn:
         """Serves until cancelled."""
-        async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks:
             if self._identity is not None:
                 tasks.create_task(self._identity.run(), name="bundle-endpoint:identity")
-            await stack.enter_async_context(self.serving())
-            await asyncio.Event().wait()
+            while True:
+                # An address that is taken must not end an authority that others depend on; it may come free.
+                try:
+                    async with self.serving():
+                        await asyncio.Event().wait()
+                except OSError as exc:
+                    self._tell(exc)
+                await asyncio.sleep(RETRY_SECONDS)
         raise AssertionError("a task that never ends has ended")
+
+    def _tell(self, failure: OSError) -> None:
+        reason = failure.strerror or str(failure)
+        if reason != self._problem:
+            _log.error("public keys cannot be served", host=self._listen.host, port=self._listen.port, reason=reason)
+        self._problem = reason
 
     @asynccontextmanager
     async def serving(self) -> "AsyncIterator[asyncio.Server]":
