@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e import lasting, objects, processes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.e2e import lasting, objects, outsider, processes
 from tests.e2e.load import constant_load
 from tests.e2e.objects import port
 from tests.e2e.programs import server_command
 from tests.e2e.waits import until
 
 from hauberk.cli import main
+from hauberk.identity.csr import build_csr
 from hauberk.testing.answer import MeshFailed
 from hauberk.testing.mesh import Mesh
 from hauberk.testing.namespace import MeshNamespace
@@ -38,12 +41,13 @@ def keep(shared_mesh: Mesh) -> Iterator[MeshNamespace]:
     servers = [f"{kind}@[::]:{number}" for kind, number in PORTS.items()]
     objects.apply(
         mesh,
-        *(objects.account(name) for name in ("web", "store", "alice", "bob")),
+        *(objects.account(name) for name in ("web", "store", "alice", "bob", "partner")),
         *(objects.pod(name, server_command(*servers), account=name) for name in ("web", "store")),
         *(objects.service(name, *(port(number, kind) for kind, number in PORTS.items())) for name in ("web", "store")),
         *(objects.idle(name, account=name) for name in ("alice", "bob")),
+        objects.idle("outside", meshed=False),
     )
-    mesh.ready("web", "store", "alice", "bob")
+    mesh.ready("web", "store", "alice", "bob", "outside")
     try:
         with constant_load(mesh, "web:8080", rate=100) as load:
             yield mesh
@@ -139,6 +143,43 @@ def test_a_revoked_server_is_called_by_nobody(keep: MeshNamespace) -> None:
         assert use(alice, "fresh") == REFUSED
         undo(keep, pod=f"{NAMESPACE}/store")
         until(lambda: use(alice, "fresh") == LIVES, "the end of the revocation")
+
+
+@contextmanager
+def calling_from_outside(mesh: MeshNamespace) -> Iterator[tuple[Running, str]]:
+    """A program without a sidecar, connected to `web` with a certificate that was issued to it; and that certificate's serial."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    asked = {"namespace": mesh.name, "serviceAccount": "partner", "csr": build_csr(key)}
+    issued = mesh.mesh.api("POST", "/v1/ca/certificates", asked)
+    identity = {
+        "key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+        "chain": "".join(issued["certificateChain"]),
+    }
+    address = mesh.get("pods", "web")["status"]["podIP"]
+    with mesh.spawn("outside", sys.executable, str(Path(outsider.__file__).resolve()), address, str(PORTS["http"])) as program:
+        program.say(json.dumps(identity))
+        program.expect("listening")
+        yield program, issued["serial"]
+
+
+def ask(program: Running, how: str) -> dict[str, Any]:
+    program.say(how)
+    found: dict[str, Any] = json.loads(program.expect(f"{how} ").partition(" ")[2])
+    return found
+
+
+def test_a_certificate_held_outside_is_good_for_nothing_any_more_and_no_session_revives_it(keep: MeshNamespace) -> None:
+    with calling_from_outside(keep) as (revoked, serial), calling_from_outside(keep) as (other, _), calling(keep, "bob") as bob:
+        for program in (revoked, other):
+            assert ask(program, "fresh") == {"status": 200, "reused": False, "version": "TLSv1.3"}
+        revoke(keep, serial=serial)
+        until(lambda: ask(revoked, "keep").get("status") != 200, "the end of what is open", SECONDS)
+        for _ in range(3):
+            assert ask(revoked, "fresh").get("status") != 200
+        # Whoever else is outside may have to come again, and is let in.
+        assert ask(other, "fresh")["status"] == 200
+        assert use(bob, "keep") == LIVES
+    undo(keep, serial=serial)
 
 
 def answers(mesh: MeshNamespace, caller: str) -> int:
