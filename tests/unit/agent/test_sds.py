@@ -4,17 +4,21 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from envoy.extensions.transport_sockets.tls.v3.common_pb2 import TlsCertificate
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.extensions.transport_sockets.tls.v3.tls_spiffe_validator_config_pb2 import SPIFFECertValidatorConfig
 from envoy.service.discovery.v3.discovery_pb2 import Resource as EncodedResource
 
 from hauberk.agent.rotation import Identity
 from hauberk.agent.sds import Secrets, build_secrets, encode_trust
+from hauberk.envoy.message import with_newer
 from hauberk.identity.spiffe_id import workload_id
 from hauberk.identity.svid import X509Svid
 from hauberk.identity.template import build_leaf, build_root
 from hauberk.identity.trust import ForeignBundle, Trust
 from hauberk.identity.trust_bundle import to_pem
+from hauberk.translate.tls import CERTIFICATE, CERTIFICATE_NEWEST, CERTIFICATE_UPSTREAM, ROOTS_UPSTREAM
+from hauberk.translate.tls_profile import NEWEST
 from hauberk.xds.layers import Layer
 from hauberk.xds.resource import SECRET
 
@@ -106,3 +110,18 @@ def test_without_an_identity_a_proxy_hears_whom_to_trust_and_nothing_of_itself()
     secrets: Secrets = build_secrets(BELIEVED, None)
     assert [resource.name for resource in secrets.layer] == ["ROOTCA", "ROOTCA-upstream"]
     assert not secrets.whole
+
+
+def test_a_proxy_gets_its_certificate_under_the_names_its_configuration_uses_one_of_which_demands_the_newest_tls() -> None:
+    layer = layer_of(identity(5, b"the key"))
+    shown = [secret(layer, name).tls_certificate for name in (CERTIFICATE, CERTIFICATE_UPSTREAM, CERTIFICATE_NEWEST)]
+    assert shown[0] == shown[1]
+    assert shown[2] == with_newer(TlsCertificate.FromString(shown[0].SerializeToString()), 9, NEWEST.SerializeToString())
+
+
+def test_whoever_is_federated_vouches_for_no_service_of_this_mesh() -> None:
+    foreign = ForeignBundle(trust_domain="other", x509_authorities=(ROOT,))
+    trust = Trust(sequence=2, trust_domain="td", x509_authorities=(ROOT,), federated=(foreign,))
+    own = secret(build_secrets(trust, identity(5, b"x")).layer, ROOTS_UPSTREAM).validation_context
+    assert not own.HasField("custom_validator_config")
+    assert own.trusted_ca.inline_bytes.decode() == to_pem(ROOT)
