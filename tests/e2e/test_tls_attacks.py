@@ -129,6 +129,15 @@ def test_a_caller_with_two_names_is_nobody(mesh: Mesh, names: tuple[str, ...]) -
     assert len(mesh.connections) == before
 
 
+@pytest.mark.parametrize("name", ["spiffe://cluster.local", "spiffe://cluster.local.", "spiffe://CLUSTER.LOCAL/ns/shop/sa/client"])
+def test_a_name_of_an_authority_or_another_spelling_of_a_name_is_no_callers(mesh: Mesh, name: str) -> None:
+    before, records = len(mesh.connections), len(mesh.web.records())
+    certificate = leaf(root_of(mesh.rig.authority), name)
+    assert answered(mesh.outside.connect(mesh.web.addresses[0], HTTP), context(False, certificate)) == b""
+    failure(mesh.web, records, "SAN_matcher")
+    assert len(mesh.connections) == before
+
+
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2])
 def test_a_caller_that_offers_old_versions_only_is_refused(mesh: Mesh, newest: ssl.TLSVersion) -> None:
     before, records = len(mesh.connections), len(mesh.web.records())
