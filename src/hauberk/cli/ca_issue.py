@@ -29,7 +29,9 @@ KEY, CHAIN, ROOTS = "tls.key", "tls.crt", "ca.crt"
 )
 @click.option("--service-account", required=True, metavar="NS/NAME", help="Whose identity it is.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help=f"Where {KEY}, {CHAIN} and {ROOTS} are written.")
-@click.option("--lifetime", type=WaitSpan(), metavar="T", help="How long it is valid.  [default: as the mesh's own certificates]")
+@click.option(
+    "--lifetime", type=WaitSpan(), metavar="T", help="How long it is valid, seven days at most.  [default: as the mesh's own certificates]"
+)
 @click.option("--force", is_flag=True, help="Replace what is there.")
 @output_option("table", "json", "yaml", "jsonpath")
 def issue(*, service_account: str, out: Path, lifetime: float | None, force: bool, form: Format) -> None:
@@ -41,6 +43,8 @@ def issue(*, service_account: str, out: Path, lifetime: float | None, force: boo
     namespace, slash, name = service_account.partition("/")
     if not (slash and namespace and name):
         raise Failure(f"{service_account!r} is no ServiceAccount", "", "write NAMESPACE/NAME", Exit.USAGE)
+    if lifetime is not None and lifetime < 1:
+        raise Failure("a certificate that lives for less than a second is none", "", "give --lifetime 1s or more", Exit.USAGE)
     present = [each for each in (KEY, CHAIN, ROOTS) if (out / each).exists()]
     if present and not force:
         raise Failure(f"{out} holds {', '.join(present)}", "", "choose another directory, or replace them with --force")
