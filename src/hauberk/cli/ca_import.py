@@ -62,6 +62,9 @@ def import_(
         return
     if (directory is None) == (cert is None or key is None) or (directory is not None and (cert or key or root)):
         raise Failure("say which authority", "", "name a directory, or --cert and --key", Exit.USAGE)
+    if passphrase_file is not None and not passphrase_file.exists():
+        # Not quoted: somebody may have given the passphrase itself, and the control plane would note it.
+        raise Failure("what --passphrase-file names does not exist", "", "name the file that holds the passphrase", Exit.USAGE)
     named = {"directory": directory, "certificates": cert, "key": key, "roots": root, "passphrase": passphrase_file}
     # Absolute, because the control plane reads them: a key does not travel through the API.
     body: dict[str, Any] = {name: str(path.absolute()) for name, path in named.items() if path is not None}
