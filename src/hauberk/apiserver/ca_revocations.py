@@ -1,5 +1,6 @@
 """Revocations over the API: what is revoked, revoking, and taking it back."""
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -14,15 +15,17 @@ from hauberk.kit.unix_server import PEER
 
 PATH = "/v1/ca/revocations"
 _LONGEST_REASON = 500
+_LONGEST_WAIT = 3600.0
 
 
 class RevocationRequest(Body):
-    """What is to be revoked, or not any more: exactly one of the three."""
+    """What is to be revoked, or not any more: exactly one of the first three. `wait`: seconds for every proxy to confirm."""
 
     pod: str = ""
     serial: str = ""
     identity: str = ""
     reason: str = ""
+    wait: float = Field(default=0.0, ge=0.0, le=_LONGEST_WAIT)
 
 
 async def get_revocations(request: Request) -> Response:
@@ -36,7 +39,9 @@ async def post_revocation(request: Request) -> Response:
     if len(asked.reason) > _LONGEST_REASON:
         raise _invalid(f"the reason is longer than {_LONGEST_REASON} characters")
     try:
-        done = await revoker.revoke(pod=asked.pod, serial=asked.serial, identity=asked.identity, reason=asked.reason, by=called_by(request))
+        done = await revoker.revoke(
+            pod=asked.pod, serial=asked.serial, identity=asked.identity, reason=asked.reason, by=called_by(request), wait=asked.wait
+        )
     except ValueError as error:
         raise _invalid(str(error)) from error
     except LookupError as error:
@@ -48,7 +53,9 @@ async def delete_revocation(request: Request) -> Response:
     """DELETE /v1/ca/revocations: it is not revoked any more."""
     revoker, asked = _revoker(request), await read_request(request, RevocationRequest)
     try:
-        return JSONResponse(await revoker.undo(pod=asked.pod, serial=asked.serial, identity=asked.identity, by=called_by(request)))
+        return JSONResponse(
+            await revoker.undo(pod=asked.pod, serial=asked.serial, identity=asked.identity, by=called_by(request), wait=asked.wait)
+        )
     except ValueError as error:
         raise _invalid(str(error)) from error
     except LookupError as error:

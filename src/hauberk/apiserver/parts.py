@@ -52,19 +52,6 @@ class Names(Protocol):
         """The table as it is now, and again whenever it has changed."""
 
 
-class Authority(Protocol):
-    """Signs certificates."""
-
-    async def issue(self, *, csr: str, namespace: str, name: str, uid: str, node: str) -> Mapping[str, Any]:
-        """A certificate for the pod's identity; PermissionError if it is not to have one, ValueError if the CSR is none."""
-
-    def trust_bundle(self) -> Mapping[str, Any]:
-        """Whom members of the mesh trust."""
-
-    def trust_bundles(self) -> AsyncIterator[Mapping[str, Any]]:
-        """The same, and again whenever it has changed."""
-
-
 class AuthorityRefused(Exception):
     """The certificate authority does not do what it was asked, and nothing has changed. `status`: of HTTP; `remedy`: what to do."""
 
@@ -102,13 +89,14 @@ class CertificateAuthority(Protocol):
 class Revoker(Protocol):
     """Revokes. What it is given is one of `pod` (namespace/name), `serial` and `identity`; the others are empty.
 
-    ValueError: it is none; LookupError: there is no such pod, or it is not revoked.
+    ValueError: it is none; LookupError: there is no such pod, or it is not revoked. Both return when every proxy has confirmed, or after
+    `wait` seconds; `pending` of the answer names those that have not.
     """
 
-    async def revoke(self, *, pod: str, serial: str, identity: str, reason: str, by: str) -> Mapping[str, Any]:
+    async def revoke(self, *, pod: str, serial: str, identity: str, reason: str, by: str, wait: float) -> Mapping[str, Any]:
         """It is revoked; the revocation, the certificates that it concerns, and the sequence of the Trust that says so."""
 
-    async def undo(self, *, pod: str, serial: str, identity: str, by: str) -> Mapping[str, Any]:
+    async def undo(self, *, pod: str, serial: str, identity: str, by: str, wait: float) -> Mapping[str, Any]:
         """It is not revoked any more; what was."""
 
     def revocations(self) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from hauberk.cli import completion_names, connection, output
 from hauberk.cli.connection import Mesh
 from hauberk.cli.failure import Exit, Failure
 from hauberk.cli.invocation import talk
-from hauberk.cli.options import namespace_option
+from hauberk.cli.options import WaitSpan, namespace_option
 from hauberk.cli.output import Format, output_option
 from hauberk.cli.target import find_pods, parse_target
 from hauberk.cli.verbs import verb
@@ -33,10 +33,11 @@ _HEADER = ("WHAT", "NAME", "SINCE", "BY", "REASON")
 @click.argument("what", metavar="POD|SERIAL|spiffe://…", required=False, shell_complete=completion_names.targets)
 @namespace_option
 @click.option("--reason", default="", metavar="TEXT", help="Why; it stands in the ledger and in every refusal.")
+@click.option("--wait", type=WaitSpan(), default="10s", show_default=True, metavar="T", help="For every proxy to confirm; 0: do not wait.")
 @click.option("--undo", is_flag=True, help="It is believed again.")
 @click.option("--list", "listing", is_flag=True, help="Show what is revoked.")
 @output_option("table", "json", "yaml", "jsonpath")
-def revoke(*, what: str | None, namespace: str, reason: str, undo: bool, listing: bool, form: Format) -> None:
+def revoke(*, what: str | None, namespace: str, reason: str, wait: float, undo: bool, listing: bool, form: Format) -> int:
     """Revoke a pod's certificates and all that it would get, one certificate, or an identity wherever it is held.
 
     New connections are refused at once, open ones end within seconds. A pod whose one certificate is revoked gets another at once.
@@ -46,13 +47,26 @@ def revoke(*, what: str | None, namespace: str, reason: str, undo: bool, listing
         raise Failure("say what is to be revoked, or --list", "", "name a pod, a serial or a SPIFFE ID", Exit.USAGE)
     if what is None:
         _show_all(mesh.api("GET", PATH), form)
-        return
-    body = _asked(mesh, what, namespace, ended=undo)
-    answer = mesh.api("DELETE", PATH, body) if undo else mesh.api("POST", PATH, body | {"reason": reason})
-    if not form.is_table:
+        return Exit.DONE
+    body: dict[str, Any] = _asked(mesh, what, namespace, ended=undo) | {"reason": reason, "wait": wait}
+    answer = mesh.api("DELETE" if undo else "POST", PATH, body, timeout=wait + 30)
+    if form.is_table:
+        _tell(answer, undone=undo)
+    else:
         output.show_document(answer, form)
-        return
-    _tell(answer, undone=undo)
+    return _told_to_all(answer, wait)
+
+
+def _told_to_all(answer: dict[str, Any], wait: float) -> int:
+    """Whether every proxy has confirmed; who has not is named."""
+    pending = answer["pending"]
+    if not wait:
+        return Exit.DONE
+    for each in pending:
+        talk(f"not confirmed within {wait:g} s: {each}")
+    if not pending:
+        talk("every proxy has confirmed")
+    return Exit.TIMED_OUT if pending else Exit.DONE
 
 
 def _asked(mesh: Mesh, what: str, namespace: str, *, ended: bool) -> dict[str, str]:

@@ -14,6 +14,7 @@ from hauberk.citadel.key_settings import open_key_store
 from hauberk.citadel.nodes import Nodes
 from hauberk.citadel.plugged_import import PluggedImport
 from hauberk.citadel.revocation import Revocations
+from hauberk.citadel.rotation import unconfirmed
 from hauberk.citadel.service import Answer, serving
 from hauberk.citadel.settings import CitadelSettings
 from hauberk.identity.wire import ISSUE_TOKEN
@@ -62,6 +63,10 @@ class ServedCitadel:
     def more(self) -> dict[str, Answer]:
         """What agents may ask for beside certificates, whichever machine they are on."""
         return {ISSUE_TOKEN: self.tokens.answer}
+
+    def unconfirmed(self, sequence: int) -> tuple[str, ...]:
+        """Who has not confirmed to hold the Trust of that sequence or a later one; who is revoked or banned is not asked."""
+        return unconfirmed(sequence, self.citadel.exchange.facts(self.ground.clock.now()))
 
     async def run(self, places: Places) -> None:
         """Answers this machine's agent, and does what is due, until cancelled."""

@@ -1,7 +1,9 @@
 """Revocations as the API asks for them: the store knows the pods by name, the authority knows everything else."""
 
+import asyncio
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from hauberk.api.pod import Pod
@@ -13,33 +15,45 @@ from hauberk.sources.store import Store
 
 _SERIAL: Final = re.compile(r"[0-9a-f]{32}")
 _OWN_PATHS: Final = "/hauberk/"  # of the mesh's own parts
+_LOOK_SECONDS: Final = 0.05
+
+# Who has not confirmed to hold the Trust of that sequence, as people name them.
+Missing = Callable[[int], tuple[str, ...]]
 
 
 class StoreRevoker:
     """`Revoker` of the API."""
 
-    def __init__(self, store: Store, revocations: Revocations) -> None:
+    def __init__(self, store: Store, revocations: Revocations, *, missing: Missing = lambda _sequence: ()) -> None:
         self._store = store
         self._revocations = revocations
+        self._missing = missing
 
-    async def revoke(self, *, pod: str, serial: str, identity: str, reason: str, by: str) -> Mapping[str, Any]:
+    async def revoke(self, *, pod: str, serial: str, identity: str, reason: str, by: str, wait: float) -> Mapping[str, Any]:
         """It is revoked; see `Revoker`."""
         target = self._living_pod(pod) if _only(pod, serial, identity) == pod else _target(serial, identity)
-        return document_of(await self._revocations.revoke(target, by=by, reason=reason))
+        return await self._answer(await self._revocations.revoke(target, by=by, reason=reason), wait)
 
-    async def undo(self, *, pod: str, serial: str, identity: str, by: str) -> Mapping[str, Any]:
+    async def undo(self, *, pod: str, serial: str, identity: str, by: str, wait: float) -> Mapping[str, Any]:
         """It is not revoked any more. A pod that has ended meanwhile is meant by its name, and the one that has it now."""
         if _only(pod, serial, identity) != pod:
-            return document_of(await self._revocations.undo(_target(serial, identity), by=by))
+            return await self._answer(await self._revocations.undo(_target(serial, identity), by=by), wait)
         of_name = [row for row in self._revocations.all if row.what is What.POD and row.name == pod]
         if not of_name:
             raise NotRevoked(f"pod {pod} is not revoked")
         undone = [await self._revocations.undo(Target(what=What.POD, value=row.value, name=pod), by=by) for row in of_name]
-        return document_of(undone[-1])
+        return await self._answer(undone[-1], wait)
 
     def revocations(self) -> Mapping[str, Any]:
         """All that is revoked."""
         return {"items": [_row(row) for row in self._revocations.all]}
+
+    async def _answer(self, revocation: Revocation, wait: float) -> dict[str, Any]:
+        """The document, when every proxy has confirmed, or `wait` seconds are over; `pending` names those that have not."""
+        document, deadline = document_of(revocation), time.monotonic() + wait
+        while (missing := self._missing(revocation.sequence)) and time.monotonic() < deadline:  # noqa: ASYNC110 - reports have no event of their own
+            await asyncio.sleep(_LOOK_SECONDS)
+        return {**document, "pending": list(missing)}
 
     def _living_pod(self, name: str) -> Target:
         namespace, slash, bare = name.partition("/")

@@ -22,7 +22,7 @@ class FakeRevoker:
         self.revoked: list[Asked] = []
         self.undone: list[Asked] = []
 
-    async def revoke(self, *, pod: str, serial: str, identity: str, reason: str, by: str) -> Mapping[str, Any]:
+    async def revoke(self, *, pod: str, serial: str, identity: str, reason: str, by: str, wait: float) -> Mapping[str, Any]:
         if not any((pod, serial, identity)):
             raise ValueError("one thing is revoked at a time")
         if pod not in ("", "shop/web"):
@@ -30,7 +30,7 @@ class FakeRevoker:
         self.revoked.append({"pod": pod, "serial": serial, "identity": identity, "reason": reason, "by": by})
         return {"revocation": {"name": pod}, "certificates": []}
 
-    async def undo(self, *, pod: str, serial: str, identity: str, by: str) -> Mapping[str, Any]:
+    async def undo(self, *, pod: str, serial: str, identity: str, by: str, wait: float) -> Mapping[str, Any]:
         if not self.revoked:
             raise LookupError(f"pod {pod} is not revoked")
         self.undone.append({"pod": pod, "by": by})
@@ -72,6 +72,7 @@ async def test_nobody_can_say_that_he_is_somebody_else(api: Api, revoker: FakeRe
         ("POST", {}, 422, "HBK0505"),
         ("POST", {"pod": "shop/nobody"}, 404, "HBK0501"),
         ("POST", {"pod": "shop/web", "reason": "x" * 501}, 422, "HBK0505"),
+        ("POST", {"pod": "shop/web", "wait": "-1"}, 400, "HBK0505"),
         ("DELETE", {"pod": "shop/web"}, 404, "HBK0501"),
     ],
 )

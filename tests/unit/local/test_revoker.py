@@ -41,7 +41,7 @@ async def revoker(tmp_path: Path, store: Store) -> AsyncIterator[StoreRevoker]:
 
 
 async def revoke(revoker: StoreRevoker, *, pod: str = "", serial: str = "", identity: str = "") -> tuple[str, str]:
-    row = (await revoker.revoke(pod=pod, serial=serial, identity=identity, reason="", by="uid 0"))["revocation"]
+    row = (await revoker.revoke(pod=pod, serial=serial, identity=identity, reason="", by="uid 0", wait=0.0))["revocation"]
     return row["what"], row["value"]
 
 
@@ -99,7 +99,24 @@ async def test_what_was_revoked_of_a_name_is_undone_also_when_the_pod_is_another
     await store.transact(lambda draft: draft.put(POD))
     assert uid(store) != first
     await revoke(revoker, pod="shop/web")
-    await revoker.undo(pod="shop/web", serial="", identity="", by="uid 0")
+    await revoker.undo(pod="shop/web", serial="", identity="", by="uid 0", wait=0.0)
     assert revoker.revocations() == {"items": []}
     with pytest.raises(NotRevoked):
-        await revoker.undo(pod="shop/web", serial="", identity="", by="uid 0")
+        await revoker.undo(pod="shop/web", serial="", identity="", by="uid 0", wait=0.0)
+
+
+async def test_it_waits_for_every_proxy_and_names_those_that_have_not_confirmed(tmp_path: Path, store: Store) -> None:
+    answers = [("node here: its agent has not confirmed",), ("pod shop/a on node here",), ()]
+    with opened(tmp_path) as citadel:
+        asked: list[int] = []
+
+        def missing(sequence: int) -> tuple[str, ...]:
+            asked.append(sequence)
+            return answers[min(len(asked), len(answers)) - 1]
+
+        revoker = StoreRevoker(store, Revocations(citadel.ground, citadel.authorities), missing=missing)
+        hasty = await revoker.revoke(pod="shop/web", serial="", identity="", reason="", by="uid 0", wait=0.0)
+        assert hasty["pending"] == list(answers[0])
+        patient = await revoker.undo(pod="shop/web", serial="", identity="", by="uid 0", wait=30.0)
+        assert patient["pending"] == []
+        assert asked == [hasty["trustSequence"], *[patient["trustSequence"]] * 2]
