@@ -61,9 +61,10 @@ def leaf(
     start: datetime.timedelta = -datetime.timedelta(minutes=1),
     life: datetime.timedelta = datetime.timedelta(hours=1),
     usages: Iterable[x509.ObjectIdentifier] = BOTH,
+    is_authority: bool = False,
 ) -> Certified:
-    """A certificate with URIs `names`, signed by itself without a `signer`."""
-    return _sign(signer, "a leaf", names, start=start, life=life, usages=usages)
+    """A certificate with URIs `names`, signed by itself without a `signer`; one of an authority is for signing certificates only."""
+    return _sign(signer, "a leaf", names, is_authority=is_authority, start=start, life=life, usages=usages)
 
 
 def _sign(

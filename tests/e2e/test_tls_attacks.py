@@ -60,6 +60,7 @@ FORGERIES: dict[str, tuple[Forge, str]] = {
         "unable_to_get_local_issuer",
     ),
     "of an authority below one that may have none": (below, "path_length"),
+    "of an authority, for signing only": (lambda root, name: leaf(root, name, is_authority=True), "KEY_USAGE_BIT_INCORRECT"),
     "with a zero byte in its name": (lambda root, name: leaf(root, f"spiffe://evil.example/\0{name}"), "SAN_matcher"),
 }
 
