@@ -83,11 +83,9 @@ class Admission:
         place = (config_map.metadata.namespace, config_map.metadata.name)
         if place != (self.rules.root_namespace, NAME):
             return
-        asked = mesh_config_of(config_map).trust_domain
-        if asked != self.rules.trust_domain:
-            message = f"the trust domain is {self.rules.trust_domain}: the root certificate was made for it, and cannot become {asked}"
-            remedy = "to begin anew with another one: hauberk down --purge, then HAUBERK_TRUST_DOMAIN=… hauberk up"
-            yield Finding("HBK0503", ("data", KEY), message, remedy)
+        asked = mesh_config_of(config_map)
+        if fault := self.rules.naming_fault(asked.trust_domain, asked.trust_domain_aliases):
+            yield Finding("HBK0503", ("data", KEY), *fault)
 
     def _shape_service(self, service: Service, present: Service | None) -> tuple[ApiObject, list[Finding]]:
         try:

@@ -77,5 +77,5 @@ def check_needed(key: ObjectKey, rules: Rules) -> None:
     if key.kind == "Namespace" and key.name in ("default", rules.root_namespace):
         raise Refused(422, problem("HBK0509", f"namespace {key.name} belongs to the mesh itself", object=str(key)))
     settings = ObjectKey("ConfigMap", rules.root_namespace, NAME)
-    if key == settings and rules.trust_domain != MeshConfig().trust_domain:
-        raise Refused(422, problem("HBK0509", f"{key} says that the trust domain is {rules.trust_domain}", object=str(key)))
+    if key == settings and (fault := rules.naming_fault(MeshConfig().trust_domain, ())):
+        raise Refused(422, problem("HBK0509", f"{key} names the trust domain, and without it {fault[0]}", remedy=fault[1], object=str(key)))

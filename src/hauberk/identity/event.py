@@ -33,6 +33,7 @@ class EventKind(StrEnum):
     BUNDLE_REFUSED = "bundle-refused"
     FEDERATED = "federated"
     FEDERATION_ENDED = "federation-ended"
+    TRUST_DOMAIN_RENAMED = "trust-domain-renamed"
     TOKEN_ISSUED = "token-issued"  # noqa: S105 - a kind of event
     TOKEN_REFUSED = "token-refused"  # noqa: S105 - a kind of event
 

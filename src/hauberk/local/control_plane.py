@@ -18,19 +18,20 @@ from hauberk.citadel.federation_settings import InvalidFederationSetting
 from hauberk.citadel.jwt_settings import InvalidIssuer, InvalidOidcListen
 from hauberk.citadel.key_settings import InvalidKeySetting
 from hauberk.citadel.key_store import KeyUnreadable
+from hauberk.citadel.renaming import Renaming
 from hauberk.citadel.settings import CitadelSettings, InvalidLifetime, read_settings
 from hauberk.citadel.state import StateUnusable
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import configure_logging, logger
 from hauberk.kit.places import Places, PlaceUnusable
 from hauberk.linux import control
-from hauberk.local.authority import HttpAuthority
 from hauberk.local.ca_import import ServedImport
 from hauberk.local.ca_people import ServedAuthority
 from hauberk.local.citadel import ServedCitadel
 from hauberk.local.federation import ServedFederation, follow_foreign_domains
 from hauberk.local.first_objects import DEFAULT_TRUST_DOMAIN, declared_trust_domains, put_first_objects
 from hauberk.local.names import NamesTable
+from hauberk.local.naming import Naming
 from hauberk.local.pilot import ServedPilot, SidecarTranslator
 from hauberk.local.remote_listen import Listen, ListenInvalid
 from hauberk.local.remote_machines import ServedMachines
@@ -108,16 +109,23 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
     pilot = Pilot(store, SidecarTranslator(), settings=MeshSettings(certificate_life=settings.citadel.certificate_lifetime), clock=clock)
     machines = ServedMachines(store, served, settings.listen)
     federation = ServedFederation(served.citadel, settings.citadel.federation)
+    naming = Naming(
+        store,
+        Renaming(served.citadel),
+        nodes=served.nodes,
+        federations=federation.federations,
+        revocations=served.revocations,
+        pilot=pilot,
+    )
     tokens = ServedTokens(served.tokens)
     parts = Parts(
         store=store,
-        rules=Rules(node=settings.node, trust_domain=served.citadel.trust_domain, joined=served.nodes.joined),
+        rules=Rules(node=settings.node, trust_domain=served.citadel.trust_domain, joined=served.nodes.joined, naming=naming.fault),
         version=__version__,
         pilot=ServedPilot(pilot),
         names=NamesTable(store),
-        authority=HttpAuthority(served.citadel),
         ca=ServedAuthority(store, served.citadel),
-        revoker=StoreRevoker(store, served.revocations),
+        revoker=StoreRevoker(store, served.revocations, missing=served.unconfirmed),
         machines=machines,
         importer=ServedImport(served.citadel, served.plugged),
         federator=federation,
@@ -128,6 +136,7 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(served.run(places), name="citadel")
         tasks.create_task(federation.run(), name="federation")
+        tasks.create_task(naming.run(), name="trust domain")
         tasks.create_task(tokens.run(), name="openid")
         tasks.create_task(follow_foreign_domains(served.citadel, pilot), name="foreign trust domains")
         tasks.create_task(pilot.run(f"unix:{places.xds_socket}"), name="pilot")
