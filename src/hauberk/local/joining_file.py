@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
+from hauberk.api.name import subdomain_fault
 from hauberk.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 from hauberk.identity.trust_bundle import InvalidTrustBundle, TrustBundle
 from hauberk.kit.clock import parse_timestamp
@@ -55,8 +56,8 @@ class JoinFile:
         trust_domain = SpiffeId(str(document["trustDomain"])).trust_domain
         bundle = TrustBundle.parse(trust_domain, [str(each) for each in document["trustBundle"]])
         addresses = tuple(parse_address(str(each), "addresses") for each in document["addresses"])
-        if not bundle.authorities or not addresses:
-            raise ValueError("nobody to trust, or nowhere to go")
+        if not bundle.authorities or not addresses or subdomain_fault(str(document["node"])):
+            raise ValueError("nobody to trust, nowhere to go, or no name")
         return cls(
             node=str(document["node"]),
             addresses=addresses,
