@@ -3,24 +3,25 @@
 import asyncio
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 from tests.e2e import unprivileged
 
+from hauberk.agent.citadel_client import CertificateRefused, CitadelClient, local_channel
+from hauberk.identity.csr import build_csr_der
+from hauberk.identity.svid import X509Svid
+from hauberk.identity.wire import PodSubject
 from hauberk.kit.unix_http import AsyncUnixHttp, NotReachable
 from hauberk.sources.store import Store
 
@@ -146,18 +147,18 @@ async def test_a_pod_gets_a_certificate_for_its_own_identity_and_nobody_elses(pl
     await plane.apply("{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: a, command: [x]}]}}")
     _, pod = await plane.request("GET", "/v1/objects/pods/default/p")
     key = ec.generate_private_key(ec.SECP256R1())
-    csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
-    claim = {"namespace": "default", "name": "p", "uid": pod["metadata"]["uid"]}
-    request = {"csr": csr.public_bytes(Encoding.PEM).decode(), "pod": claim, "node": platform.node()}
-    status, body = await plane.request("POST", "/v1/certificates", request)
-    assert status == 200, body
-    leaf = x509.load_pem_x509_certificate(body["certificateChain"][0].encode())
-    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://cluster.local/ns/default/sa/default"]
-    status, body = await plane.request("POST", "/v1/certificates", {**request, "pod": {**claim, "uid": "another"}})
-    assert (status, codes(body)) == (403, ["HBK0506"])
-    _, bundle = await plane.request("GET", "/v1/trust-bundle")
-    assert len(bundle["trustBundle"]) == 1
+    subject = PodSubject(namespace="default", name="p", uid=pod["metadata"]["uid"])
+    channel = local_channel(Path(plane.path).with_name("citadel.sock"))
+    client = CitadelClient(channel)
+    try:
+        reply = await client.issue(subject, build_csr_der(key))
+        svid = X509Svid.from_der(reply.chain_der)
+        assert str(svid.spiffe_id) == "spiffe://cluster.local/ns/default/sa/default"
+        assert svid.leaf.public_key() == key.public_key()
+        with pytest.raises(CertificateRefused, match="another one by now"):
+            await client.issue(replace(subject, uid="another"), build_csr_der(key))
+    finally:
+        await client.close()
 
 
 ALIAS_BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -250,12 +251,13 @@ async def test_a_watch_resumes_across_a_sudden_death(plane: ControlPlane) -> Non
 
 
 async def test_what_was_deleted_by_hand_does_not_come_back_with_a_restart(plane: ControlPlane) -> None:
-    _, roots = await plane.request("GET", "/v1/trust-bundle")
+    _, roots = await plane.request("GET", "/v1/ca/bundle")
     await plane.request("DELETE", "/v1/objects/pa/istio-system/default")
     assert plane.end(signal.SIGTERM) == 0
     await plane.start()
     assert await plane.names("pa") == []
-    assert await plane.request("GET", "/v1/trust-bundle") == (200, roots)
+    _, later = await plane.request("GET", "/v1/ca/bundle")
+    assert later["keys"] == roots["keys"]
 
 
 async def test_it_ends_at_once_with_a_watch_open(plane: ControlPlane) -> None:

@@ -123,12 +123,12 @@ def test_after_everything_was_killed_the_next_up_brings_back_pods_identities_and
     mesh = populate(enduring().namespace("back"))
     objects.apply(mesh, authorization_policy("no-post", "DENY", rule(to={"methods": ["POST"]}), app="web"))
     assert answers(mesh)
-    root = mesh.mesh.api("GET", "/v1/trust-bundle")
+    keys = mesh.mesh.api("GET", "/v1/ca/bundle")["keys"]
     for part in ("agent", "control-plane", "init"):
         processes.kill(mesh.mesh, part)
     mesh = enduring().namespace("back")
     mesh.ready("web", "client")
-    assert mesh.mesh.api("GET", "/v1/trust-bundle") == root
+    assert mesh.mesh.api("GET", "/v1/ca/bundle")["keys"] == keys
     assert answers(mesh)
     assert ask(mesh, "client", "http", "web", 80, method="POST")["status"] == 403
     (record,) = mesh.records(at_least=1, denied=True, where=lambda each: each["reporter"] == "destination")

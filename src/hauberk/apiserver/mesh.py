@@ -1,4 +1,4 @@
-"""The mesh beside its objects: status, names, certificates."""
+"""The mesh beside its objects: status and names."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -8,27 +8,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from hauberk.api.problem import problem
-from hauberk.apiserver.body import Body, read_request
 from hauberk.apiserver.lookup import flag
 from hauberk.apiserver.reading import JSON_LINES
 from hauberk.apiserver.refusal import Refused
 from hauberk.apiserver.state import Parts, parts, until
-
-
-class PodReference(Body):
-    """The pod that an agent asks for; its service account is what the store says."""
-
-    namespace: str
-    name: str
-    uid: str
-
-
-class CertificateRequest(Body):
-    """A PEM CSR, of which only the key counts."""
-
-    csr: str
-    pod: PodReference
-    node: str
 
 
 async def get_ready(request: Request) -> Response:
@@ -62,29 +45,6 @@ async def get_names(request: Request) -> Response:
     if found.names is None:
         raise absent_part("names")
     return stream(found, found.names.tables()) if flag(request, "watch") else JSONResponse(found.names.table())
-
-
-async def get_trust_bundle(request: Request) -> Response:
-    """GET /v1/trust-bundle: the bundle, or with watch=true whole bundles as lines."""
-    found = parts(request)
-    if found.authority is None:
-        raise absent_part("certificates")
-    return stream(found, found.authority.trust_bundles()) if flag(request, "watch") else JSONResponse(found.authority.trust_bundle())
-
-
-async def issue_certificate(request: Request) -> Response:
-    """POST /v1/certificates: a certificate for a pod that the store knows to run on that node."""
-    found, asked = parts(request), await read_request(request, CertificateRequest)
-    if found.authority is None:
-        raise absent_part("certificates")
-    pod = asked.pod
-    try:
-        issued = await found.authority.issue(csr=asked.csr, namespace=pod.namespace, name=pod.name, uid=pod.uid, node=asked.node)
-    except PermissionError as refused:
-        raise Refused(403, problem("HBK0506", str(refused), remedy="ask again when the pod is as the store says")) from refused
-    except ValueError as invalid:
-        raise Refused(422, problem("HBK0505", f"this is no request for a certificate: {invalid}", remedy="send a PEM CSR")) from invalid
-    return JSONResponse(issued)
 
 
 def stream(found: Parts, documents: AsyncIterator[Mapping[str, Any]]) -> Response:

@@ -11,7 +11,7 @@ from uvicorn.server import ServerState
 
 from hauberk.api.problem import problem
 from hauberk.apiserver import ca, ca_bundle, ca_federation, ca_import, ca_nodes, ca_revocations, ca_tokens
-from hauberk.apiserver.mesh import get_names, get_ready, get_status, get_trust_bundle, issue_certificate
+from hauberk.apiserver.mesh import get_names, get_ready, get_status
 from hauberk.apiserver.reading import get_object, get_objects
 from hauberk.apiserver.refusal import HANDLERS
 from hauberk.apiserver.state import Parts
@@ -34,8 +34,6 @@ ROUTES = (
     Route("/v1/status", get_status, methods=["GET"]),
     Route("/v1/readyz", get_ready, methods=["GET"]),
     Route("/v1/names", get_names, methods=["GET"]),
-    Route("/v1/certificates", issue_certificate, methods=["POST"]),
-    Route("/v1/trust-bundle", get_trust_bundle, methods=["GET"]),
     *ca.ROUTES,
     *ca_bundle.ROUTES,
     *ca_federation.ROUTES,

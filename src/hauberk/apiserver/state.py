@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from hauberk.apiserver.parts import Authority, CertificateAuthority, Federator, Importer, Machines, Names, Pilot, Revoker, TokenKeys
+from hauberk.apiserver.parts import CertificateAuthority, Federator, Importer, Machines, Names, Pilot, Revoker, TokenKeys
 from hauberk.apiserver.rules import Rules
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.sources.store import Store
@@ -27,7 +27,6 @@ class Parts:
     version: str
     pilot: Pilot | None = None
     names: Names | None = None
-    authority: Authority | None = None
     ca: CertificateAuthority | None = None
     revoker: Revoker | None = None
     machines: Machines | None = None

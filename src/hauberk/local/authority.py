@@ -1,18 +1,16 @@
-"""Who somebody is, as the store of objects knows it; and, until agents ask by gRPC only, certificates over HTTP."""
+"""Who somebody is, as the store of objects knows it."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, assert_never
+from collections.abc import Callable
+from typing import assert_never
 
 from hauberk.api.config_map import ConfigMap
 from hauberk.api.mesh_config import NAME, ROOT_NAMESPACE, HauberkSettings, mesh_config_of
 from hauberk.api.pod import Pod
 from hauberk.api.service_account import ServiceAccount
 from hauberk.citadel.attestation import AttestationRefused, Attested, Caller, PodClaim, attest
-from hauberk.citadel.authority import Citadel
 from hauberk.citadel.entry_attestation import attest_entry
 from hauberk.citadel.nodes import agent_id
 from hauberk.citadel.rotation import holder_name
-from hauberk.identity.csr import read_public_key
 from hauberk.identity.spiffe_id import workload_id
 from hauberk.identity.wire import AgentSubject, EntrySubject, PodSubject, Subject
 from hauberk.sources.store import Store
@@ -89,27 +87,3 @@ class StoreAttestor:
         if declared is not self._read[0]:
             self._read = (declared, mesh_config_of(declared).hauberk)
         return self._read[1]
-
-
-class HttpAuthority:
-    """Citadel behind POST /v1/certificates and GET /v1/trust-bundle."""
-
-    def __init__(self, citadel: Citadel) -> None:
-        self._citadel = citadel
-
-    async def issue(self, *, csr: str, namespace: str, name: str, uid: str, node: str) -> Mapping[str, Any]:
-        """A certificate for the identity of a pod that the store knows to run on that node."""
-        public_key = read_public_key(csr)
-        caller = Caller(node=node, evidence=(("socket", "api.sock"),))
-        attested = self._citadel.issuer.attestor.attest(PodSubject(namespace=namespace, name=name, uid=uid), caller)
-        issued = await self._citadel.issuer.issue_to(attested, public_key, by=f"node {node}")
-        return {"certificateChain": list(issued.chain_pem), "trustBundle": list(self._citadel.trust.bundle.pems)}
-
-    def trust_bundle(self) -> Mapping[str, Any]:
-        """The roots."""
-        return {"trustBundle": list(self._citadel.trust.bundle.pems)}
-
-    async def trust_bundles(self) -> AsyncIterator[Mapping[str, Any]]:
-        """The roots, and again whenever something about trust has changed."""
-        async for trust in self._citadel.changes():
-            yield {"trustBundle": list(trust.bundle.pems)}

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,24 +41,6 @@ class FakePilot:
 
     def proxies(self) -> list[dict[str, Any]]:
         return [{"pod": "web-1", "namespace": "default", "synced": not self.slow}]
-
-
-class FakeAuthority:
-    """Knows one pod."""
-
-    async def issue(self, *, csr: str, namespace: str, name: str, uid: str, node: str) -> Mapping[str, Any]:
-        if (namespace, name, uid, node) != ("default", "web", "u1", "here"):
-            raise PermissionError(f"there is no pod {namespace}/{name}")
-        if csr != "CSR":
-            raise ValueError("not a PEM certificate request")
-        return {"certificateChain": ["LEAF"], "trustBundle": ["ROOT"]}
-
-    def trust_bundle(self) -> Mapping[str, Any]:
-        return {"trustBundle": ["ROOT"]}
-
-    async def trust_bundles(self) -> AsyncIterator[Mapping[str, Any]]:
-        yield self.trust_bundle()
-        await asyncio.Event().wait()
 
 
 class Api(AsyncUnixHttp):

@@ -36,26 +36,9 @@ async def test_readiness_is_pilots(tmp_path: Path) -> None:
         assert await api.request("GET", "/v1/readyz") == (200, {"ready": True})
 
 
-async def test_certificates_are_issued_for_what_the_authority_attests(api: Api) -> None:
-    pod = {"namespace": "default", "name": "web", "uid": "u1"}
-    good = {"csr": "CSR", "pod": pod, "node": "here"}
-    assert await api.request("POST", "/v1/certificates", good) == (200, {"certificateChain": ["LEAF"], "trustBundle": ["ROOT"]})
-    status, answer = await api.request("POST", "/v1/certificates", {**good, "pod": {**pod, "uid": "u2"}})
-    assert (status, codes(answer)) == (403, ["HBK0506"])
-    status, answer = await api.request("POST", "/v1/certificates", {**good, "csr": "?"})
-    assert (status, codes(answer)) == (422, ["HBK0505"])
-
-
-async def test_the_trust_bundle_can_be_watched(api: Api) -> None:
-    assert await api.request("GET", "/v1/trust-bundle") == (200, {"trustBundle": ["ROOT"]})
-    async for line in api.stream_lines("/v1/trust-bundle?watch=true"):
-        assert line == '{"trustBundle":["ROOT"]}'
-        break
-
-
 async def test_what_does_not_run_here_is_501(tmp_path: Path) -> None:
     async with serving(tmp_path) as api:
-        for path in ("/v1/names", "/v1/trust-bundle"):
+        for path in ("/v1/names", "/v1/ca/bundle"):
             assert (await api.request("GET", path))[0] == 501
 
 
