@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.e2e.waits import until
+
 from hauberk.testing.namespace import MeshNamespace
 
 HTTP_PORT, TCP_PORT = 8080, 8081
@@ -117,6 +119,11 @@ class MixedLoad:
         (*_, last) = [line for line in log.splitlines() if line.startswith("{")]
         return {kind: Outcome(**found) for kind, found in json.loads(last).items()}
 
+    def goes_on(self, requests: int = 100) -> None:
+        """So many more of each kind have been answered or have failed."""
+        before = self.look()
+        until(lambda: all(now.total >= before[kind].total + requests for kind, now in self.look().items()), "more requests of each kind")
+
     def assert_unharmed(self) -> None:
         """Each kind was there, and not one request of it failed."""
         for kind, outcome in self.outcomes.items():
@@ -137,7 +144,7 @@ def arrange(mesh: MeshNamespace, replicas: int = 2) -> None:
 
 
 @contextmanager
-def mixed_load(mesh: MeshNamespace, *, kept: int = 400, fresh: int = 100, lasting: int = 10) -> Iterator[MixedLoad]:
+def mixed_load(mesh: MeshNamespace, *, kept: int = 400, fresh: int = 100, lasting: int = 50) -> Iterator[MixedLoad]:
     """Requests to `web` at these rates from a pod named `load` for the time of the block; a rate of 0 leaves a kind out.
 
     A program of its own, because a command that `exec` started ends with the agent, and some tests kill that.
@@ -153,3 +160,5 @@ def mixed_load(mesh: MeshNamespace, *, kept: int = 400, fresh: int = 100, lastin
     load = MixedLoad(mesh, mesh.pod("load"))
     yield load
     load.end()
+    mesh.delete("Deployment", "load")
+    until(lambda: all(each["pod"] != load.pod for each in mesh.mesh.agent("GET", "/v1/status")["proxies"]), "the end of the load's pod")

@@ -51,3 +51,23 @@ def killed_again(mesh: Mesh, part: str) -> None:
     """The part was killed as by kill -9, and another one runs."""
     killed = processes.kill(mesh, part)
     until(lambda: processes.find(mesh, part) != killed, f"another {part}")
+
+
+def exchange_root(mesh: Mesh) -> str:
+    """The exchange of the root has begun; the id of the new one."""
+    return str(mesh.api("POST", "/v1/ca/rotate", {"root": True})["new"])
+
+
+def stage(mesh: Mesh) -> str:
+    """How far the exchange of the root has come."""
+    return str(mesh.api("GET", "/v1/ca/rotation")["stage"])
+
+
+def exchanged(mesh: Mesh) -> bool:
+    """The exchange is over."""
+    return stage(mesh) == "done"
+
+
+def roots(mesh: Mesh) -> list[str]:
+    """Ids of all roots that anybody is told to trust."""
+    return [each["id"] for each in mesh.api("GET", "/v1/ca")["authorities"] if each["kind"] == "root"]
