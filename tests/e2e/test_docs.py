@@ -20,8 +20,14 @@ BLOCK = re.compile(
     r"|<!-- run -->\n```console\n(?P<readme>.*?)```",
     re.DOTALL,
 )
-PAGES = ("README.md", "docs/tutorial/your-first-mesh.md", "docs/tutorial/rotate-everything.md", "docs/how-to/mesh-two-programs.md")
-NEEDS_A_MESH = ("docs/how-to/mesh-two-programs.md",)
+PAGES = (
+    "README.md",
+    "docs/tutorial/your-first-mesh.md",
+    "docs/tutorial/rotate-everything.md",
+    "docs/how-to/mesh-two-programs.md",
+    "docs/how-to/revoke-an-identity.md",
+)
+NEEDS_A_MESH = ("docs/how-to/mesh-two-programs.md", "docs/how-to/revoke-an-identity.md")
 
 
 @dataclass(frozen=True)
