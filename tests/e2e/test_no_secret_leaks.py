@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,7 +39,6 @@ SEAL = b"passphrase-of-the-key-store-7041"
 COMPANY = b"passphrase-of-the-company-key-2718"
 WRONG = b"a-wrong-passphrase-of-somebody-3141"
 TYPED = "passphrase-typed-as-a-name-1618"
-CONVERSATIONS = ("config", "grpc", "upstream", "secret", "main", "init", "connection")
 
 
 @dataclass
@@ -90,8 +90,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
 def live(told: Told) -> None:
     """Everything that has to do with keys happens once: issuing, rotation, an import, refusals; and everything is asked for."""
     shop, mesh = told.shop, told.shop.mesh
-    for logger in CONVERSATIONS:
-        told.hauberk("proxy", "log", "web", f"{logger}:trace", "-n", "shop")
+    told.hauberk("proxy", "log", "web", "trace", "-n", "shop")
     first = serial_of(shop, "web")
     _keep_keys(told)
     _refusals(told)
@@ -176,7 +175,7 @@ def _ask_all(told: Told, name: str, http: UnixHttp, routes: Any) -> None:
 
 
 def test_commands_with_v_and_answers_of_both_apis_say_no_secret(told: Told) -> None:
-    assert len(told.said) > 30
+    assert len(told.said) > 25
     assert {who: found for who, what in told.said.items() if (found := search(what, [*told.secrets, *UNKNOWN_KEYS]))} == {}
 
 
@@ -218,17 +217,27 @@ def test_no_process_with_keys_leaves_a_core_file(told: Told) -> None:
         assert re.search(r"Max core file size +0 +0 ", limits), limits
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything; run by the next test as an ordinary user")
-def test_no_other_program_of_the_same_user_looks_into_the_memory_of_control_plane_and_agent(told: Told) -> None:
-    for part in ("control-plane", "agent"):
-        for name in ("environ", "mem", "maps"):
-            with pytest.raises(PermissionError):
-                Path(f"/proc/{processes.find(told.shop.mesh, part)}/{name}").read_bytes()
+@pytest.mark.parametrize("part", ["control_plane", "agent"])
+def test_control_plane_and_agent_forbid_that_their_memory_is_dumped(part: str) -> None:
+    # A program that collects core files (core_pattern with a pipe) gets them whatever the limit is; only this keeps it away.
+    run = f"""if 1:
+        import asyncio, ctypes, sys
+        from hauberk.local import {part} as part
+        def instead(work):
+            work.close()
+            print("dumpable:", ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+        asyncio.run = instead
+        sys.exit(part.main([]))
+    """
+    with tempfile.TemporaryDirectory(prefix="hb-") as directory:
+        places = {"HAUBERK_STATE_DIR": f"{directory}/state", "HAUBERK_RUN_DIR": f"{directory}/run"}
+        done = subprocess.run([sys.executable, "-c", run], env={**os.environ, **places}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "dumpable: 0\n"), done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="this is what it is run by")
 def test_all_of_this_holds_without_privileges() -> None:
-    done = unprivileged.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__])
+    done = unprivileged.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "not search_", __file__])
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -254,7 +263,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("form", PLANTED)
-def test_the_search_itself_finds_a_key_in_every_form(form: str) -> None:
+def test_search_finds_a_key_in_every_form(form: str) -> None:
     planted = b"something before " + PLANTED[form] + b" and after"
     known = search(planted, [of_key("it", KEY)])
     unknown = search(planted, UNKNOWN_KEYS)
@@ -262,7 +271,7 @@ def test_the_search_itself_finds_a_key_in_every_form(form: str) -> None:
     assert (known, bool(unknown)) == ({"it"} if form != "base64 of PEM" else set(), True)
 
 
-def test_the_search_finds_a_word_in_every_form_and_nothing_where_nothing_is() -> None:
+def test_search_finds_a_word_in_every_form_and_nothing_where_nothing_is() -> None:
     secret = Secret("it", SEAL)
     for planted in (SEAL, json.dumps(SEAL.decode()).encode(), base64.b64encode(b"x" + SEAL), SEAL.hex().encode()):
         assert search(b"before " + planted + b" after", [secret]) == {"it"}
