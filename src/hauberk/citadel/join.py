@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from hauberk.citadel.join_tokens import DEFAULT_LIFE, JoinRefused, JoinTokens, NewToken
-from hauberk.citadel.nodes import NodeRefused, Nodes, node_fault, node_of
+from hauberk.citadel.nodes import AgentCertificate, NodeRefused, Nodes, node_fault, read_agent_certificate
 from hauberk.citadel.rate_limit import RateLimit
 from hauberk.citadel.state_nodes import NodeRow
 from hauberk.identity.csr import read_public_key_der
@@ -52,10 +52,6 @@ class Machines:
         """Whether the machine's agent may have certificates."""
         return node == self.local_node or node in self.nodes.joined()
 
-    def is_revoked(self, serial: str) -> bool:
-        """Whether the certificate of that serial is not believed any more."""
-        return self._around.is_revoked(serial)
-
     async def create_token(self, node: str, life: timedelta = DEFAULT_LIFE) -> NewToken:
         """A token with which a machine may join as `node`; raises ValueError or NodeRefused."""
         if fault := node_fault(node, self._around.local_node):
@@ -85,12 +81,14 @@ class Machines:
         self._tell(EventKind.NODE_JOINED, node, "joined", token=token)
         return await self._around.issue(node, request.csr_der)
 
-    def admit(self, certificate: bytes) -> tuple[str, str]:
-        """Node and serial of an agent that calls with this certificate (DER, its chain was checked); raises NodeRefused."""
-        node, serial = node_of(certificate, self._around.trust_domain)
-        self._require_name(node)
-        self.nodes.require(node)
-        return node, serial
+    def admit(self, certificate: bytes) -> AgentCertificate:
+        """The certificate (DER, its chain was checked) of an agent that may call; raises NodeRefused."""
+        found = read_agent_certificate(certificate, self._around.trust_domain)
+        self._require_name(found.node)
+        self.nodes.admit(found)
+        if self._around.is_revoked(found.serial):
+            raise NodeRefused(f"the certificate {found.serial} of node {found.node} was revoked")
+        return found
 
     async def ban(self, node: str, reason: str) -> NodeRow:
         """The machine may do nothing from now on."""

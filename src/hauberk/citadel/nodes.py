@@ -1,7 +1,7 @@
 """The machines of the mesh beside the control plane's own: who has joined, who was banned, what each may prove itself with."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Self
 
@@ -12,6 +12,7 @@ from hauberk.citadel.state import State
 from hauberk.citadel.state_nodes import NodeRow, read_nodes, write_nodes
 from hauberk.identity.spiffe_id import SpiffeId
 from hauberk.identity.svid import InvalidSvid, leaf_spiffe_id
+from hauberk.identity.template import BACKDATE
 
 # Being seen is noted in memory at once and on disk now and then: it is for people, and not worth a write each time.
 NOTED_EVERY: Final = timedelta(minutes=1)
@@ -41,8 +42,18 @@ def node_fault(name: str, local: str) -> str | None:
     return None
 
 
-def node_of(certificate: bytes, trust_domain: str) -> tuple[str, str]:
-    """Node and serial that an agent's certificate (DER) names; its chain has been checked. Raises NodeRefused for any other's."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentCertificate:
+    """What an agent's certificate says."""
+
+    node: str
+    serial: str  # 32 hexadecimal digits
+    not_before: datetime
+    not_after: datetime
+
+
+def read_agent_certificate(certificate: bytes, trust_domain: str) -> AgentCertificate:
+    """What an agent's certificate (DER) says; its chain has been checked. Raises NodeRefused for any other's."""
     try:
         leaf = x509.load_der_x509_certificate(certificate)
         spiffe_id = leaf_spiffe_id(leaf)
@@ -52,7 +63,9 @@ def node_of(certificate: bytes, trust_domain: str) -> tuple[str, str]:
     # Built anew and compared whole: whatever else has a path of this kind is not the one.
     if subdomain_fault(node) or spiffe_id != agent_id(trust_domain, node):
         raise NodeRefused(f"its certificate is not an agent's of {trust_domain}, but {spiffe_id}")
-    return node, f"{leaf.serial_number:032x}"
+    return AgentCertificate(
+        node=node, serial=f"{leaf.serial_number:032x}", not_before=leaf.not_valid_before_utc, not_after=leaf.not_valid_after_utc
+    )
 
 
 class Nodes:
@@ -88,6 +101,17 @@ class Nodes:
             raise NodeRefused(f"node {name} has not joined")
         if row.banned is not None:
             raise NodeRefused(f"node {name} was banned at {row.banned:%Y-%m-%d %H:%M:%S} UTC" + (f": {row.reason}" if row.reason else ""))
+        return row
+
+    def admit(self, certificate: AgentCertificate) -> NodeRow:
+        """The machine that shows this certificate; raises NodeRefused.
+
+        Certificates from before it joined (less the span by which they are back-dated) are another machine's, or its own in a life
+        that is over.
+        """
+        row = self.require(certificate.node)
+        if row.joined is not None and certificate.not_before < row.joined - 2 * BACKDATE:
+            raise NodeRefused(f"node {certificate.node} has joined anew since the certificate {certificate.serial} was issued")
         return row
 
     def require_unbanned(self, name: str) -> None:

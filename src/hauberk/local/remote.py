@@ -9,8 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, NoReturn
 
-from cryptography import x509
-
 from hauberk.api.problem import problem
 from hauberk.citadel.attestation import AttestationRefused, Attested
 from hauberk.citadel.authorities import NoIssuer
@@ -60,7 +58,8 @@ class RemoteMachines:
         """Every connection of the machine ends now, and what was served to it."""
         ended = self._door.show_out(node)
         self._doors.close(node)
-        _log.info("a machine is shut out", node=node, connections=ended)
+        if ended:
+            _log.info("a machine's connections are ended", node=node, connections=ended)
 
     async def run(self) -> NoReturn:
         """Serves until cancelled. OSError if the port cannot be had."""
@@ -123,26 +122,18 @@ class RemoteMachines:
         if visitor.certificate is None:
             raise PeerRefused("shows no certificate")
         try:
-            node = self._node_of(visitor.certificate)
+            shown = self._machines.admit(visitor.certificate)
         except NodeRefused as refused:
             # It has proven who it is, so it may know why; an answer in the API's form, which is what an agent asks in first.
             raise PeerRefused(str(refused), _farewell(str(refused)) if visitor.protocol == API else b"") from refused
         if visitor.protocol not in PROTOCOLS:
-            raise PeerRefused(f"node {node} speaks {visitor.protocol!r}, which nobody speaks here")
-        await self._machines.nodes.seen(node, self._clock.now())
-        path = await self._doors.path(node, visitor.protocol)
-        return Admitted(path=path, owner=node, seconds=self._life(visitor.certificate))
-
-    def _node_of(self, certificate: bytes) -> str:
-        node, serial = self._machines.admit(certificate)
-        if self._machines.is_revoked(serial):
-            raise NodeRefused(f"the certificate {serial} of node {node} was revoked")
-        return node
-
-    def _life(self, certificate: bytes) -> float:
-        """Seconds until the certificate has expired: no connection may outlive it."""
-        left = x509.load_der_x509_certificate(certificate).not_valid_after_utc - self._clock.now()
-        return max(0.0, min(left, _LONGEST_CONNECTION).total_seconds())
+            raise PeerRefused(f"node {shown.node} speaks {visitor.protocol!r}, which nobody speaks here")
+        now = self._clock.now()
+        await self._machines.nodes.seen(shown.node, now)
+        path = await self._doors.path(shown.node, visitor.protocol)
+        # No connection outlives the certificate that it was let in for.
+        seconds = max(0.0, min(shown.not_after - now, _LONGEST_CONNECTION).total_seconds())
+        return Admitted(path=path, owner=shown.node, seconds=seconds)
 
 
 def _farewell(reason: str) -> bytes:

@@ -1,6 +1,6 @@
 """The other machines as the API asks for them, and what banning one comes to: connections, pods, certificates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -31,8 +31,8 @@ from hauberk.sources.store import Store
 SILENT: Final = timedelta(seconds=30)
 
 
-def open_machines(served: ServedCitadel) -> Machines:
-    """The machines of the authority `served`."""
+def open_machines(served: ServedCitadel, displace: Callable[[str], None]) -> Machines:
+    """The machines of the authority `served`; `displace` is told of one that joins, perhaps in the place of another of its name."""
     citadel, clock = served.citadel, served.ground.clock
 
     async def issue(node: str, csr_der: bytes) -> IssueReply:
@@ -40,6 +40,7 @@ def open_machines(served: ServedCitadel) -> Machines:
             spiffe_id=agent_id(citadel.trust_domain, node), holder=f"agent {node}", node=node, evidence={"proven": "a join token"}
         )
         issued = await citadel.issuer.issue_to(attested, read_public_key_der(csr_der), by=f"node {node}")
+        displace(node)
         return IssueReply(chain_der=issued.chain_der, trust_sequence=citadel.trust.sequence, authority_id=issued.row.authority_id)
 
     around = Surroundings(
@@ -60,9 +61,9 @@ class ServedMachines:
     def __init__(self, store: Store, served: ServedCitadel, listen: Listen | None) -> None:
         self._store = store
         self._served = served
-        self._machines = open_machines(served)
         self._listen = listen
         self._port: RemoteMachines | None = None
+        self._machines = open_machines(served, self._shut_out)
 
     async def run(self, parts: Parts, pilot: Pilot, directory: Path) -> None:
         """Serves other machines, if so told, until cancelled."""
@@ -109,12 +110,15 @@ class ServedMachines:
             row = await self._machines.ban(node, reason)
         except NodeRefused as refused:
             raise LookupError(str(refused)) from refused
-        if self._port is not None:
-            self._port.shut_out(node)
+        self._shut_out(node)
         pods = await self._remove_pods(node)
         revoked = await self._revoke_all(node, f"node {node} was banned" + (f": {reason}" if reason else ""))
         await self._served.ground.flush()
         return {**self._document(row), "removedPods": pods, "revokedCertificates": revoked}
+
+    def _shut_out(self, node: str) -> None:
+        if self._port is not None:
+            self._port.shut_out(node)
 
     async def readmit(self, node: str) -> Mapping[str, Any]:
         """What it held stays revoked: it joins as one that nobody knows."""

@@ -34,13 +34,14 @@ class Rig:
     def __init__(self, state: State) -> None:
         self.events: list[Event] = []
         self.issued: list[str] = []
+        self.revoked: set[str] = set()
         self.seconds = 0.0
         around = Surroundings(
             trust_domain="cluster.local",
             local_node="here",
             issue=self.issue,
             record=self.events.append,
-            is_revoked=lambda _: False,
+            is_revoked=lambda serial: serial in self.revoked,
             now=lambda: NOW,
             monotonic=lambda: self.seconds,
         )
@@ -75,7 +76,7 @@ async def test_a_machine_with_a_token_gets_its_agents_certificate_and_is_admitte
     token = await rig.machines.create_token("n2")
     assert (await rig.join("n2", token.text)).chain_der == (b"leaf",)
     assert rig.issued == ["n2"]
-    assert rig.machines.admit(certificate("n2")) == ("n2", f"{9:032x}")
+    assert rig.machines.admit(certificate("n2")).node == "n2"
     assert [each.kind for each in rig.events] == [EventKind.JOIN_TOKEN_MADE, EventKind.NODE_JOINED]
 
 
@@ -131,3 +132,18 @@ async def test_attempts_are_limited_and_go_on_after_a_while(rig: Rig) -> None:
     rig.seconds = 10.0
     with pytest.raises(JoinRefused):
         await rig.join("n2", "0.0")
+
+
+async def test_a_revoked_certificate_admits_nobody(rig: Rig) -> None:
+    await rig.join("n2", (await rig.machines.create_token("n2")).text)
+    rig.revoked.add(f"{9:032x}")
+    with pytest.raises(NodeRefused, match="was revoked"):
+        rig.machines.admit(certificate("n2"))
+
+
+@pytest.mark.parametrize("node", ["here", "N2", "../n2", "n2/../n3", "n%32", ""])
+async def test_no_machine_joins_by_a_name_that_is_none(rig: Rig, node: str) -> None:
+    token = await rig.machines.create_token("n2")
+    with pytest.raises(NodeRefused, match=r"name for a node|own machine"):
+        await rig.join(node, token.text)
+    assert await rig.join("n2", token.text)

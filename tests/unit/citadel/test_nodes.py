@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hauberk.citadel.nodes import NodeRefused, Nodes, agent_id, node_fault, node_of
+from hauberk.citadel.nodes import NodeRefused, Nodes, agent_id, node_fault, read_agent_certificate
 from hauberk.citadel.state import State
 from hauberk.citadel.state_nodes import NODES
 from hauberk.identity.spiffe_id import SpiffeId, workload_id
@@ -37,7 +37,8 @@ def certificate(spiffe_id: SpiffeId) -> bytes:
 
 
 def test_an_agents_certificate_names_its_node() -> None:
-    assert node_of(certificate(agent_id("cluster.local", "n2.example")), "cluster.local") == ("n2.example", f"{9:032x}")
+    found = read_agent_certificate(certificate(agent_id("cluster.local", "n2.example")), "cluster.local")
+    assert (found.node, found.serial, found.not_after) == ("n2.example", f"{9:032x}", NOW + HOUR)
 
 
 @pytest.mark.parametrize(
@@ -55,13 +56,13 @@ def test_an_agents_certificate_names_its_node() -> None:
 )
 def test_no_other_certificate_is_an_agents(spiffe_id: SpiffeId) -> None:
     with pytest.raises(NodeRefused, match="not an agent's"):
-        node_of(certificate(spiffe_id), "cluster.local")
+        read_agent_certificate(certificate(spiffe_id), "cluster.local")
 
 
 def test_neither_an_authoritys_certificate_nor_garbage_is_an_agents() -> None:
     for der in (ROOT.public_bytes(Encoding.DER), b"", b"garbage", certificate(agent_id("cluster.local", "n2"))[:-4]):
         with pytest.raises(NodeRefused, match="not an agent's"):
-            node_of(der, "cluster.local")
+            read_agent_certificate(der, "cluster.local")
 
 
 def test_another_certificate_with_two_names_is_not_an_agents() -> None:
@@ -70,7 +71,7 @@ def test_another_certificate_with_two_names_is_not_an_agents() -> None:
     names = [x509.UniformResourceIdentifier(str(agent_id("cluster.local", node))) for node in ("n2", "n3")]
     der = builder.add_extension(x509.SubjectAlternativeName(names), critical=False).sign(KEY, hashes.SHA256()).public_bytes(Encoding.DER)
     with pytest.raises(NodeRefused, match="exactly one URI"):
-        node_of(der, "cluster.local")
+        read_agent_certificate(der, "cluster.local")
 
 
 @pytest.mark.parametrize("name", ["", "N2", "n2.", "../n2", "n2/..", "n%32", "n 2", "n2\n", "n_2", "п2", "x" * 254])
@@ -126,3 +127,13 @@ async def test_what_is_known_of_a_machine_is_kept(state: State) -> None:
     await nodes.seen("unknown", NOW)
     (row,) = Nodes.open(state).all()
     assert (row.token, row.seen) == ("t1", NOW + 2 * HOUR)
+
+
+async def test_a_certificate_from_before_a_machine_joined_anew_admits_nobody(state: State) -> None:
+    nodes = Nodes.open(state)
+    shown = read_agent_certificate(certificate(agent_id("cluster.local", "n2")), "cluster.local")
+    await nodes.join("n2", "t1", NOW)
+    assert nodes.admit(shown).token == "t1"
+    await nodes.join("n2", "t2", NOW + HOUR / 2)
+    with pytest.raises(NodeRefused, match="has joined anew"):
+        nodes.admit(shown)
