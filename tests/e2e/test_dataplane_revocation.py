@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import http.client
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from envoy.service.discovery.v3.discovery_pb2 import Resource as EncodedResource
 from tests.e2e.envoy_rig import RigPod, rig
 from tests.e2e.envoy_rig_mesh import CLIENT, PORTS, VIP, Mesh, denied_by
 from tests.e2e.envoy_rig_programs import converse
-from tests.e2e.envoy_rig_server import roots
+from tests.e2e.envoy_rig_server import Authority, roots
 
-from hauberk.identity.trust import Revoked
+from hauberk.agent.sds import encode_trusts
+from hauberk.identity.trust import ForeignBundle, Revoked, Trust
 from hauberk.telemetry.decode import split_policy
 from hauberk.translate.revocation import NOT_REVOKED, encode_revoked
 from hauberk.translate.tls import ROOTS, ROOTS_UPSTREAM
@@ -34,10 +36,17 @@ def mesh() -> Iterator[Mesh]:
 @contextmanager
 def told(mesh: Mesh, revoked: Revoked, *listed: bytes) -> Iterator[None]:
     """Every sidecar refuses `revoked`, and has a list of the certificates `listed` if there are any."""
-    before = {pod.name: pod.certificates for pod in mesh.rig.pods.values()}
+    with given(mesh, (*trusted(mesh, *listed), *encode_revoked(revoked))):
+        yield
+
+
+@contextmanager
+def given(mesh: Mesh, resources: Iterable[Resource]) -> Iterator[None]:
+    """Every sidecar is told these in place of whom it trusted and refused before."""
+    before, told = {pod.name: pod.certificates for pod in mesh.rig.pods.values()}, tuple(resources)
     for pod in mesh.rig.pods.values():
         kept = [each for each in pod.certificates if each.type_url != EXTENSION and not each.name.startswith("ROOTCA")]
-        pod.certificates = (*kept, *trusted(mesh, *listed), *encode_revoked(revoked))
+        pod.certificates = (*kept, *told)
     mesh.rig.push()
     try:
         yield
@@ -121,6 +130,28 @@ def test_a_list_refuses_new_handshakes_at_once_and_the_program_sees_none_of_it(m
         # A list ends no connection: that is the agent's work.
         kept.sendall(b"still here")
         assert kept.recv(100) == b"heard still here"
+
+
+def test_where_a_foreign_domain_is_trusted_the_filters_do_what_the_list_cannot(mesh: Mesh) -> None:
+    root = x509.load_pem_x509_certificate(mesh.rig.authority.root)
+    partner = x509.load_pem_x509_certificate(Authority("partner.example").root)
+    crl = x509.load_pem_x509_crl(mesh.rig.authority.crl(certificate(mesh.client))).public_bytes(Encoding.DER)
+    trust = Trust(
+        sequence=1,
+        trust_domain="cluster.local",
+        x509_authorities=(root,),
+        crls=(crl,),
+        revoked=Revoked(serials=frozenset({serial(mesh.client)})),
+        federated=(ForeignBundle(trust_domain="partner.example", x509_authorities=(partner,)),),
+    )
+    with given(mesh, (*encode_trusts(trust), *encode_revoked(trust.revoked))):
+        before = list(mesh.connections)
+        assert mesh.client.request(VIP, 80, host="web").status == 403
+        assert b"heard" not in converse(mesh.client.connect(VIP, 86))
+        assert b"heard" not in converse(mesh.client.connect(VIP, 84))
+        assert mesh.connections.count(PORTS[80][1]) == before.count(PORTS[80][1])
+        assert mesh.other.request(VIP, 80, host="web").status == 200
+        assert converse(mesh.other.connect(VIP, 84)) == b"welcome\nheard hello"
 
 
 def test_a_revoked_server_is_refused_by_its_callers(mesh: Mesh) -> None:
