@@ -27,13 +27,19 @@ def lasting_mesh(request: pytest.FixtureRequest) -> Iterator[MeshNamespace]:
         yield namespace
 
 
-@pytest.fixture
-def load(lasting_mesh: MeshNamespace) -> Iterator[MixedLoad]:
-    """The load goes on for the time of the test, and was not harmed."""
+@pytest.fixture(scope="module")
+def whole_load(lasting_mesh: MeshNamespace) -> Iterator[MixedLoad]:
+    """One load for all tests: some connections last through all of them."""
     with mixed_load(lasting_mesh) as load:
         yield load
-        load.goes_on()
-    load.assert_unharmed()
+
+
+@pytest.fixture
+def load(whole_load: MixedLoad) -> Iterator[None]:
+    """The load was not harmed, and goes on after the test."""
+    yield
+    whole_load.goes_on()
+    whole_load.assert_unharmed()
 
 
 def assert_all_anew(mesh: Mesh, before: dict[str, str], old: list[str], new: str) -> None:
