@@ -10,6 +10,7 @@ from tests.e2e.callers import ask
 from tests.e2e.objects import authorization_policy, peer_authentication, port, rule
 from tests.e2e.programs import server_command
 
+from hauberk.testing.answer import MeshFailed
 from hauberk.testing.mesh import Mesh
 from hauberk.testing.namespace import MeshNamespace
 
@@ -119,3 +120,21 @@ def test_removing_the_policy_lets_everybody_in_again(pier: MeshNamespace) -> Non
     assert admitted(pier, "alice") == []
     pier.delete("AuthorizationPolicy", "none")
     assert admitted(pier, "alice") == [*PORTS]
+
+
+def test_of_many_rules_the_last_is_heeded_too(pier: MeshNamespace) -> None:
+    others = [rule(source={"principals": [f"cluster.local/ns/{NAMESPACE}/sa/nobody-{number}"]}) for number in range(100)]
+    objects.apply(pier, authorization_policy("many", "ALLOW", *others, rule(source={"principals": [ALICE]}), app="db"))
+    assert [admitted(pier, caller, 9000) for caller in ("alice", "bob")] == [[9000], []]
+
+
+def test_what_a_proxy_refuses_is_told_and_the_last_good_policy_stays(pier: MeshNamespace) -> None:
+    objects.apply(pier, authorization_policy("alice", "ALLOW", rule(source={"principals": [ALICE]}), app="db"))
+    # More text than Envoy reads in one expression.
+    names = [f"cluster.local/ns/{NAMESPACE}/sa/{number:0>63}" for number in range(512)]
+    too_much = authorization_policy("alice", "ALLOW", *(rule(source={"principals": [name]}) for name in names), app="db")
+    with pytest.raises(MeshFailed, match="HBK0603"):
+        objects.apply(pier, too_much)
+    assert [admitted(pier, caller, 9000) for caller in ("alice", "bob")] == [[9000], []]
+    objects.apply(pier, authorization_policy("alice", "ALLOW", rule(source={"principals": [ALICE.replace("alice", "bob")]}), app="db"))
+    assert [admitted(pier, caller, 9000) for caller in ("alice", "bob")] == [[], [9000]]

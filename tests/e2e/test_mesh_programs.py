@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from tests.e2e import objects
 from tests.e2e.callers import ask
 from tests.e2e.objects import Document, port
@@ -99,6 +105,46 @@ def test_a_program_finds_no_door_to_its_sidecar(yard: MeshNamespace) -> None:
     """
     seen = json.loads(yard.exec("client", sys.executable, "-c", script).check().stdout)
     assert seen == {"listening": [15001, 15006], "open": [], "envoy": []}
+
+
+HTTPS = """
+import http.server, os, ssl, tempfile
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+with tempfile.NamedTemporaryFile("w") as file:
+    file.write(os.environ["IDENTITY"])
+    file.flush()
+    context.load_cert_chain(file.name)
+class Healthy(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(500 if os.path.exists("/tmp/sick-https") else 200)
+        self.end_headers()
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 8443), Healthy)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
+
+
+def test_an_https_probe_asks_whoever_answers_and_looks_at_no_certificate(yard: MeshNamespace) -> None:
+    probe = {"httpGet": {"port": 8443, "scheme": "HTTPS"}, "periodSeconds": 1, "failureThreshold": 1}
+    env = [{"name": "IDENTITY", "value": self_signed("somebody.example")}]
+    objects.apply(yard, objects.pod("secure", [sys.executable, "-c", HTTPS], container={"readinessProbe": probe, "env": env}))
+    yard.ready("secure")
+    yard.exec("secure", "touch", "/tmp/sick-https").check()
+    try:
+        until(lambda: not is_ready(yard, "secure"), "the pod to be unready")
+    finally:
+        yard.exec("secure", "rm", "/tmp/sick-https").check()
+    until(lambda: is_ready(yard, "secure"), "the pod to be ready again")
+
+
+def self_signed(name: str) -> str:
+    """A key and a certificate that nobody trusts, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), now, now + timedelta(hours=1))
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return (private + builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)).decode()
 
 
 def test_a_grpc_probe_asks_the_health_service(yard: MeshNamespace) -> None:

@@ -10,6 +10,7 @@ rule denies what the rest of it says: both err on the closed side.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +28,7 @@ PEER: Final = "connection.uri_san_peer_certificate"
 NO_PEER: Final = "''"
 
 _TRUE, _FALSE = "true", "false"
+_GROUP: Final = 4  # questions that stand inside one another; a thousand are five groups deep
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,30 @@ def decision(policies: Sequence[AuthorizationPolicy], connection: Connection) ->
     """The CEL expression that gives `allow|POLICY` or `deny|POLICY`; POLICY is empty where no rule, but the absence of one, decides."""
     denies = [p for p in policies if p.spec.action is Action.DENY]
     allows = [p for p in policies if p.spec.action is Action.ALLOW]
-    # Written from the last answer to the first question.
-    answer = _text(DENY if allows else ALLOW)
-    for verdict, found in ((ALLOW, allows), (DENY, denies)):
-        for condition, name in reversed([each for policy in found for each in _questions(policy, connection)]):
-            answer = _if(condition, _text(verdict + name), answer)
+    asked = ((DENY, denies), (ALLOW, allows))
+    questions = [(condition, verdict + name) for verdict, found in asked for p in found for condition, name in _questions(p, connection)]
+    return _first(questions, DENY if allows else ALLOW)
+
+
+def _first(questions: Sequence[tuple[str, str]], otherwise: str) -> str:
+    """The expression that gives the answer of the first question that holds.
+
+    Envoy parses expressions to a depth of 32, so one question inside another is possible for some thirty of them. Here they stand in
+    groups of groups: is it one of these at all, and then which?
+    """
+    if not questions:
+        return _text(otherwise)
+    if len(questions) <= _GROUP:
+        answer = _text(otherwise)
+        for condition, name in reversed(questions):
+            answer = _if(condition, _text(name), answer)
+        return answer
+    size = math.ceil(len(questions) / _GROUP)
+    groups = [questions[at : at + size] for at in range(0, len(questions), size)]
+    answer = _first(groups.pop(), otherwise)
+    for group in reversed(groups):
+        # Inside it one of them holds, so the last need not be asked.
+        answer = _if(_any([condition for condition, _ in group]), _first(group[:-1], group[-1][1]), answer)
     return answer
 
 
@@ -57,7 +78,7 @@ def _if(condition: str, then: str, otherwise: str) -> str:
         case "false":
             return otherwise
         case _:
-            return f"{condition} ? {then} : ({otherwise})"
+            return f"{condition} ? ({then}) : ({otherwise})"
 
 
 def _questions(policy: AuthorizationPolicy, connection: Connection) -> Iterator[tuple[str, str]]:

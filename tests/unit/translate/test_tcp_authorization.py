@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -28,21 +29,22 @@ class Text(str):
 
 
 def evaluate(expression: str, peer: str, port: int = 80) -> str:
-    """What CEL would say: `a ? b : (c)`, `||`, `&&`, `!`, `==`, `in`, and methods of strings."""
-    condition, mark, rest = _split(expression)
+    """What CEL would say: `a ? (b) : (c)`, `||`, `&&`, `!`, `==`, `in`, and methods of strings."""
+    condition, mark, rest = _split(expression, " ? ")
     if mark:
-        then, _, otherwise = rest.partition(" : ")
-        return evaluate(then if _true(condition, peer, port) else otherwise[1:-1], peer, port)
+        then, _, otherwise = _split(rest, " : ")
+        return evaluate((then if _true(condition, peer, port) else otherwise)[1:-1], peer, port)
     return str(eval(expression))
 
 
-def _split(expression: str) -> tuple[str, str, str]:
+def _split(expression: str, mark: str) -> tuple[str, str, str]:
+    """Before and after the first `mark` that is in no parentheses."""
     depth, quoted = 0, False
     for index, character in enumerate(expression):
         quoted ^= character == "'"
         depth += (character == "(") - (character == ")") if not quoted else 0
-        if expression.startswith(" ? ", index) and not depth and not quoted:
-            return expression[:index], " ? ", expression[index + 3 :]
+        if expression.startswith(mark, index) and not depth and not quoted:
+            return expression[:index], mark, expression[index + len(mark) :]
     return expression, "", ""
 
 
@@ -128,3 +130,19 @@ def test_no_text_of_a_user_ends_its_literal(value: str) -> None:
     literals = re.findall(r"'((?:[-A-Za-z0-9_./:|\[\]]|\\U[0-9a-f]{8})*)'", expression)
     assert expression.count("'") == 2 * len(literals)
     assert "%" not in expression
+
+
+@pytest.mark.parametrize("number", [1, 4, 5, 16, 17, 63, 512])
+def test_the_first_rule_that_holds_decides_however_many_there_are(number: int) -> None:
+    found = policy("many", "ALLOW", *(sources(f"a{index // 2}") for index in range(number)))
+    for index in {0, number // 2, number - 1}:
+        answer = decide(found, peer=f"spiffe://cluster.local/ns/shop/sa/a{index // 2}")
+        assert answer == f"allow|ns[shop]-policy[many]-rule[{index // 2 * 2}]"
+    assert decide(found, peer=DB) == "deny|"
+
+
+def test_questions_do_not_stand_inside_one_another_deeper_than_envoy_reads() -> None:
+    found = [policy(name, "ALLOW", *(sources(f"a{index}") for index in range(512))) for name in ("one", "two")]
+    expression = decision(found, Connection(80, PEER, TrustDomains()))
+    depths = list(accumulate((character == "(") - (character == ")") for character in expression))
+    assert max(depths) <= 24  # of 32, each parenthesis and each question counted
