@@ -40,6 +40,8 @@ def test_a_trust_domain_is_renamed_without_an_outage(own_mesh: Callable[..., Mes
     mesh = own_mesh(settings={"HAUBERK_TRUST_DOMAIN": "old.example"})
     shop = mesh.namespace("shop")
     arrange(shop)
+    objects.apply(shop, objects.idle("client"))
+    shop.ready("client")
     with pytest.raises(MeshFailed, match="the trust domain is old"):
         call_it(mesh, "new.example")
     objects.apply(shop, allow(shop, "old.example"))
@@ -64,9 +66,9 @@ def test_a_trust_domain_is_renamed_without_an_outage(own_mesh: Callable[..., Mes
     load.assert_unharmed()
     # Now the old name is somebody else's, and its namespace is not ours.
     objects.apply(shop, allow(shop, "old.example"))
-    assert ask(shop, "load", "http", "web", HTTP_PORT)["status"] == 403
+    assert ask(shop, "client", "http", "web", HTTP_PORT)["status"] == 403
     objects.apply(shop, allow(shop, "cluster.local"))
-    assert ask(shop, "load", "http", "web", HTTP_PORT)["status"] == 200
+    assert ask(shop, "client", "http", "web", HTTP_PORT)["status"] == 200
     # A restart finds a root that was made under the old name.
     processes.kill(mesh, "control-plane")
     until(lambda: mesh.api("GET", "/v1/ca/federation")["own"]["trustDomain"] == "new.example", "the control plane")
