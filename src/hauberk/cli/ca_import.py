@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from hauberk.cli import connection, output
+from hauberk.cli.ca_rotate import ROTATION, follow
 from hauberk.cli.failure import Exit, Failure
 from hauberk.cli.invocation import talk
+from hauberk.cli.options import WaitSpan
 from hauberk.cli.output import Format, output_option
 from hauberk.cli.plain import printable
 from hauberk.cli.verbs import verb
@@ -19,8 +21,8 @@ _FILE = click.Path(path_type=Path)
 _TOLD = {
     "sound": "the authority is sound and can be imported; nothing was changed",
     "unchanged": "the authority signs already; nothing was changed",
-    "active": "the authority signs from now on; certificates are renewed at their usual time",
-    "rotating": "the new root is on its way to every proxy; when all trust it, the authority signs: see `hauberk ca show`",
+    "active": "the authority signs from now on",
+    "rotating": "not every proxy trusts it yet; when all do, it signs: see `hauberk ca rotate --status`",
 }
 
 
@@ -37,6 +39,8 @@ _TOLD = {
 @click.option("--root", type=_FILE, metavar="FILE", help="The root; needed if --cert does not end with it.")
 @click.option("--passphrase-file", type=_FILE, metavar="FILE", help="Holds the passphrase of the key, if it is encrypted (mode 0600).")
 @click.option("--dry-run", is_flag=True, help="Check the files, and change nothing.")
+@click.option("--no-wait", is_flag=True, help="Return as soon as it has begun.")
+@click.option("--timeout", type=WaitSpan(), default="10m", show_default=True, metavar="T", help="How long to follow it.")
 @click.option("--list", "listing", is_flag=True, help="Show which files are followed.")
 @output_option("table", "json", "yaml", "jsonpath")
 def import_(
@@ -47,14 +51,17 @@ def import_(
     root: Path | None,
     passphrase_file: Path | None,
     dry_run: bool,
+    no_wait: bool,
+    timeout: float,
     listing: bool,
     form: Format,
 ) -> None:
     """Sign with an intermediate authority that the company's has signed; the company's root stays outside.
 
     DIRECTORY holds the files by the names that Istio (ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem) or cert-manager (tls.crt,
-    tls.key, ca.crt) give them. Under another root this is an exchange of the root: first all proxies trust it, then the authority signs.
-    The key is copied to where the mesh keeps its keys; the files are followed, and a change of them is taken over.
+    tls.key, ca.crt) give them. Under another root this is an exchange of the root: first all proxies trust it, then the authority signs;
+    interrupt the command as you like, it goes on. The key is copied to where the mesh keeps its keys; the files are followed, and a
+    change of them is taken over.
     """
     mesh = connection.mesh()
     if listing:
@@ -71,6 +78,10 @@ def import_(
     status, answer = mesh.api_answer("POST", PATH, body | {"dryRun": dry_run})
     if status >= 400:
         raise _refused(status, answer)
+    if answer["result"] == "rotating" and not no_wait:
+        follow(mesh, mesh.api("GET", ROTATION), timeout, quiet=not form.is_table)
+        signs = mesh.api("GET", PATH).get("slot") == "active"
+        answer |= {"result": "active" if signs else "rotating"}
     _show(answer, form)
 
 

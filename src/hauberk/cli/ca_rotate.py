@@ -18,7 +18,7 @@ from hauberk.cli.progress import Progress
 from hauberk.cli.verbs import verb
 
 _ROTATE = "/v1/ca/rotate"
-_ROTATION = "/v1/ca/rotation"
+ROTATION = "/v1/ca/rotation"
 _INTERVAL = 0.1  # seconds between looks
 _NAMED = 3  # stragglers that fit on a line
 _GOES_ON = "it goes on in the background; look again with `hauberk ca rotate --status`, go back with `hauberk ca rotate --root --abort`"
@@ -49,16 +49,16 @@ def rotate(*, root: bool, abort: bool, status: bool, no_wait: bool, timeout: flo
     if abort and not root:
         raise Failure("what is to be aborted?", "", "an exchange of the root: hauberk ca rotate --root --abort", Exit.USAGE)
     if status:
-        _show(mesh.api("GET", _ROTATION), form)
+        _show(mesh.api("GET", ROTATION), form)
     elif root:
         begun = _begin(mesh, abort=abort)
-        _show(begun if no_wait else _follow(mesh, begun, timeout, quiet=not form.is_table), form)
+        _show(begun if no_wait else follow(mesh, begun, timeout, quiet=not form.is_table), form)
     else:
         _tell_issuing(mesh.api("POST", _ROTATE, {}), form)
 
 
 def _begin(mesh: Mesh, *, abort: bool) -> dict[str, Any]:
-    going: dict[str, Any] = mesh.api("GET", _ROTATION)
+    going: dict[str, Any] = mesh.api("GET", ROTATION)
     if not abort and going["stage"] not in ("none", "done"):
         talk(f"an exchange of the root is going on since {going['started']}; following it")
         return going
@@ -66,7 +66,7 @@ def _begin(mesh: Mesh, *, abort: bool) -> dict[str, Any]:
     return begun
 
 
-def _follow(mesh: Mesh, rotation: dict[str, Any], timeout: float, *, quiet: bool) -> dict[str, Any]:
+def follow(mesh: Mesh, rotation: dict[str, Any], timeout: float, *, quiet: bool) -> dict[str, Any]:
     """How it ended; each step is told when it is done."""
     progress, deadline, told = Progress(), time.monotonic() + timeout, set[str]()
     try:
@@ -82,7 +82,7 @@ def _follow(mesh: Mesh, rotation: dict[str, Any], timeout: float, *, quiet: bool
                 raise Failure(f"the exchange of the root is not done within {timeout:g} s", _waiting(rotation), _GOES_ON, Exit.TIMED_OUT)
             progress.show(_waiting(rotation))
             time.sleep(_INTERVAL)
-            rotation = mesh.api("GET", _ROTATION)
+            rotation = mesh.api("GET", ROTATION)
     except KeyboardInterrupt:
         progress.done()
         talk(_GOES_ON)
