@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from hauberk.citadel import slots
 from hauberk.citadel.attestation import Refusals
@@ -28,6 +29,7 @@ _KINDS = {
     Slot.OLD: EventKind.AUTHORITY_OLD,
     Slot.RETIRED: EventKind.AUTHORITY_RETIRED,
 }
+READS: Final = 3  # chances that each reader of our bundle gets
 _log = logger("citadel")
 
 
@@ -118,7 +120,7 @@ class Exchange:
                 self.waiting = None
                 return False
             now = self._ground.clock.now()
-            match next_step(self.progress, self.facts(now)):
+            match self._unread(self.progress, now) or next_step(self.progress, self.facts(now)):
                 case Step() as step:
                     self.waiting = None
                     await self._carry_out(step, self.progress, now, self.progress.by)
@@ -126,6 +128,17 @@ class Exchange:
                 case decided:
                     self.waiting = decided
                     return False
+
+    def _unread(self, progress: Progress, now: datetime) -> Waiting | None:
+        """Who is federated with us fetches our bundle when its hint says so, and refuses what the new root signs until then.
+
+        Nobody tells us who reads it, so they are given time (SPIFFE Federation: three to five refresh hints before a key is used).
+        """
+        federation = self._settings.federation
+        until = progress.entered + READS * federation.refresh
+        if not federation.listen or progress.stage is not Stage.DISTRIBUTE or not progress.entered <= now < until:
+            return None
+        return Waiting("to read the new root in our bundle", (f"federated trust domains, which have until {until:%Y-%m-%d %H:%M:%S} UTC",))
 
     def _replaceable(self) -> AuthorityRow:
         root = slots.active(self._authorities.rows, Kind.ROOT)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from hauberk.citadel.authorities import NoIssuer
 from hauberk.citadel.authority import Citadel
 from hauberk.citadel.exchange import ExchangeRefused
-from hauberk.citadel.rotation import named, unconfirmed
+from hauberk.citadel.rotation import holder_name, named, unconfirmed
 from hauberk.citadel.state_authorities import Kind, Slot
 from hauberk.citadel.state_names import read_living_holders, read_living_names, write_name
 from hauberk.identity.event import Event, EventKind
@@ -113,16 +113,16 @@ class Renaming:
         roster, prefix = self._citadel.roster, f"spiffe://{name}/"
         heard = {node for node, report in roster.reports.items() if report.sequence >= self._adopted}
         told = {
-            f"{named(holder.subject)} on node {node}"
+            holder_name(holder.subject, node): f"{named(holder.subject)} on node {node}"
             for node, holder in roster.holders()
             if holder.serial and holder.spiffe_id.startswith(prefix)
         }
         known = {
             f"{holder}, until {end:%Y-%m-%d %H:%M:%S} UTC"
             for holder, node, end in read_living_holders(self._ground.state, self._ground.clock.now(), name)
-            if node not in heard
+            if node not in heard and holder not in told
         }
-        return (*sorted(told), *sorted(known))
+        return (*sorted(told.values()), *sorted(known))
 
     def fault(
         self, wanted: str, aliases: Sequence[str], *, federated: Collection[str], machines: Collection[str]
