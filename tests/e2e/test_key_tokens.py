@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,13 +14,20 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.verification import PolicyBuilder, Store
-from tests.e2e.soft_token import MODULE, PIN, needs_softhsm, token_of_this_process
+from tests.e2e import objects
+from tests.e2e.callers import ask
+from tests.e2e.load import constant_load
+from tests.e2e.objects import port
+from tests.e2e.programs import server_command
+from tests.e2e.soft_token import MODULE, PIN, make_token, needs_softhsm, token_of_this_process
+from tests.e2e.waits import until
 
 from hauberk.citadel.key_settings import KeyPlace, KeySettings, open_key_store
 from hauberk.citadel.key_store import KeyAbsent, KeyAlgorithm, KeyStore, KeyUnreadable
 from hauberk.citadel.token_uri import TokenUri
 from hauberk.identity.spiffe_id import SpiffeId
 from hauberk.identity.template import build_issuing, build_leaf, build_root
+from hauberk.testing.mesh import running_mesh
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -102,9 +110,12 @@ def test_a_key_is_found_again_by_its_id_and_gone_when_destroyed(keys: KeyStore, 
 
 
 def test_no_key_is_in_a_file_and_none_comes_out_of_the_token(keys: KeyStore, tmp_path: Path) -> None:
+    from hauberk.citadel.key_token import TokenSigner  # which needs the package that may be absent
+
     signer = keys.create("root-1")
+    assert isinstance(signer, TokenSigner)
     with pytest.raises(TypeError, match="does not leave its token"):
-        signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())  # type: ignore[attr-defined]
+        signer.by.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     assert b"PRIVATE KEY" not in all_bytes(tmp_path / "ca")
     assert PIN.encode() not in all_bytes(tmp_path / "ca")
 
@@ -209,3 +220,28 @@ def test_a_pin_that_others_may_read_is_refused(token: TokenUri, tmp_path: Path) 
     token.pin_file.chmod(0o644)
     with pytest.raises(KeyUnreadable, match="chmod 600"):
         open_key_store(tmp_path / "ca", KeySettings(place=KeyPlace(token=token)))
+
+
+def test_a_mesh_lives_from_a_token_and_exchanges_its_root_in_it_without_a_failed_request(tmp_path: Path) -> None:
+    pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed (pip install 'hauberk[pkcs11]')")
+    uri, variables = make_token(tmp_path, "mesh")
+    named = f"pkcs11:token=mesh?module-path={uri.module}&pin-source=file:{uri.pin_file}"
+    with running_mesh(f"token-{os.getpid()}", settings={"HAUBERK_CA_TOKEN": named, **variables}) as mesh:
+        shop = mesh.namespace("shop")
+        objects.apply(
+            shop,
+            *(objects.account(name) for name in ("client", "web")),
+            objects.pod("web", server_command("http@[::]:8080"), account="web"),
+            objects.service("web", port(80, "http", 8080)),
+            objects.idle("client", account="client"),
+        )
+        shop.ready("web", "client")
+        assert ask(shop, "client", "http", "web", 80)["status"] == 200
+        with constant_load(shop, "web:80", rate=100) as load:
+            mesh.api("POST", "/v1/ca/rotate", {})
+            mesh.api("POST", "/v1/ca/rotate", {"root": True})
+            until(lambda: mesh.api("GET", "/v1/ca/rotation")["stage"] == "done", "the exchange of the root")
+        assert (load.failed, load.total > 0) == (0, True), load
+        assert b"PRIVATE KEY" not in all_bytes(mesh.places.state)
+        assert PIN.encode() not in all_bytes(mesh.places.state)
+        assert not list(mesh.places.authority.glob("*.pem"))

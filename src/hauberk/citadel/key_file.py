@@ -7,7 +7,7 @@ from cryptography import x509
 
 from hauberk.citadel.key_seal import Plain, Seal, SealBroken, SealForeign
 from hauberk.citadel.key_signer import KeySigner, generate
-from hauberk.citadel.key_store import KeyAbsent, KeyAlgorithm, KeyUnreadable, PrivateKey, check_id
+from hauberk.citadel.key_store import KeyAbsent, KeyAlgorithm, KeyUnreadable, PrivateKey, check_id, is_id
 from hauberk.citadel.private_file import TEMPORARY, TOKEN_TAG_FILE, read_private, sync_directory, write_private
 from hauberk.kit.log import logger
 
@@ -72,8 +72,8 @@ class FileKeyStore:
         sync_directory(self.directory)
 
     def ids(self) -> frozenset[str]:
-        """Of all files of keys."""
-        return frozenset(path.stem for path in self.directory.glob("[!.]*.pem"))
+        """Of all files of keys; what somebody else has put there under another kind of name (`root.old.pem`) is none of ours."""
+        return frozenset(path.stem for path in self.directory.glob("[!.]*.pem") if is_id(path.stem))
 
     def path(self, name: str) -> Path:
         """Where the key `name` lies."""

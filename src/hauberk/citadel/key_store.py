@@ -79,6 +79,11 @@ class KeyStore(Protocol):
 
 def check_id(name: str) -> str:
     """`name`, if it can be an authority's id: a label of at most 63 lower-case letters, digits and inner dashes; else ValueError."""
-    if not _ID.fullmatch(name):
+    if not is_id(name):
         raise ValueError(f"{name!r} cannot be the id of an authority")
     return name
+
+
+def is_id(name: str) -> bool:
+    """Whether `name` can be an authority's id."""
+    return _ID.fullmatch(name) is not None

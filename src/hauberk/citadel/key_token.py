@@ -6,8 +6,10 @@ This module and the `token_…` ones it stands on need `python-pkcs11`, an optio
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pkcs11 import Attribute, ObjectClass, Session
 
@@ -21,6 +23,30 @@ from hauberk.citadel.token_uri import TokenUri
 
 _REFUSED_PIN_FILE = "token-pin-refused"
 _RESTORE = "restore the token from its own backup, or see `recover from a lost key` in the documentation"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSigner:
+    """Signs as `KeySigner` does, but by a device that may take its time: who sees one signs in a thread, and not in an event loop."""
+
+    by: KeySigner
+
+    @property
+    def public_key(self) -> PublicKey:
+        """What certificates show of the key."""
+        return self.by.public_key
+
+    def sign_certificate(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        """The certificate that `builder` describes."""
+        return self.by.sign_certificate(builder)
+
+    def sign_crl(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
+        """The revocation list that `builder` describes."""
+        return self.by.sign_crl(builder)
+
+    def sign(self, data: bytes) -> bytes:
+        """A signature in the form of JWS."""
+        return self.by.sign(data)
 
 
 class TokenKeyStore:
@@ -41,17 +67,17 @@ class TokenKeyStore:
         if not (self._directory / TOKEN_TAG_FILE).exists():
             write_private(self._directory / TOKEN_TAG_FILE, f"{secrets.token_hex(4)}\n".encode())
 
-    def create(self, name: str, algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA_P256) -> KeySigner:
+    def create(self, name: str, algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA_P256) -> TokenSigner:
         """A new key that was made in the token."""
         self._session.do(lambda session: generate_pair(session, self._label_if_free(session, name), algorithm))
         return self.open(name)
 
-    def adopt(self, name: str, key: PrivateKey) -> KeySigner:
+    def adopt(self, name: str, key: PrivateKey) -> TokenSigner:
         """The key is in the token as well; where it came from, the caller has to destroy it."""
         self._session.do(lambda session: import_pair(session, self._label_if_free(session, name), key))
         return self.open(name)
 
-    def open(self, name: str) -> KeySigner:
+    def open(self, name: str) -> TokenSigner:
         """The key `name`, if both its halves are in the token."""
         label = self._label(name)
 
@@ -64,7 +90,7 @@ class TokenKeyStore:
         except NotThere:
             raise KeyAbsent(f"{label} in {self._uri}", "it is not there", _RESTORE) from None
         key = TokenKey(self._session, label, public)
-        return KeySigner(TokenRsaKey(key, public) if isinstance(public, rsa.RSAPublicKey) else TokenEcKey(key, public))
+        return TokenSigner(KeySigner(TokenRsaKey(key, public) if isinstance(public, rsa.RSAPublicKey) else TokenEcKey(key, public)))
 
     def destroy(self, name: str) -> None:
         """Neither half is in the token."""

@@ -169,3 +169,11 @@ def test_neither_a_signer_nor_a_seal_shows_a_secret(tmp_path: Path, seal: Seal) 
     store = FileKeyStore(tmp_path, seal)
     shown = f"{store!r} {store.create('root')!r} {seal!r}"
     assert not any(word in shown for word in ("horse", "kkkk", "object at"))
+
+
+def test_a_copy_that_somebody_made_beside_a_key_is_left_alone(tmp_path: Path) -> None:
+    FileKeyStore(tmp_path).create("root")
+    for name in ("root.old.pem", "Root.pem", "notes.txt"):
+        (tmp_path / name).write_bytes(b"anything")
+    FileKeyStore(tmp_path).prepare()
+    assert FileKeyStore(tmp_path).ids() == {"root"}
