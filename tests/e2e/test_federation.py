@@ -219,6 +219,28 @@ def test_foreign_peers_are_authenticated_by_their_own_authority_and_then_policy_
     assert ask(two.shop, "client", "http", "web", 8080)["status"] == 200
 
 
+def test_an_exchange_of_the_other_meshs_root_is_followed_and_no_member_is_refused(two: Two) -> None:
+    words = ("--bundle", two.spiffe_url, "--bundle", two.bundle_of_b(), "--endpoint-id", B_ENDPOINT)
+    assert hauberk(two.a, "ca", "federate", "b.td", *words).returncode == 0
+    before = [each["serial"] for each in two.federated()["b.td"]["x509Authorities"]]
+    member = two.pem("spiffe://b.td/ns/x/sa/y")
+    until(lambda: two.call(member) == "200", "the sidecar to know B")
+    two.b.api("POST", "/v1/ca/rotate", {"root": True})
+    seen: list[list[str]] = []
+
+    def exchanged() -> bool:
+        # The endpoint proves itself by a certificate of the old root, and later by one of the new: the latest bundle knows it.
+        row = two.federated()["b.td"]
+        seen.append([each["serial"] for each in row["x509Authorities"]])
+        assert "problem" not in row
+        return len(seen[-1]) == 1 and seen[-1] != before
+
+    until(exchanged, "B's new root alone")
+    assert any(set(before) < set(each) for each in seen)
+    until(lambda: two.call(two.pem("spiffe://b.td/ns/x/sa/y")) == "200", "the sidecar to know B's new root")
+    until(lambda: two.call(member).startswith("refused"), "the old root to be forgotten")
+
+
 class Publisher:
     """An endpoint of trust domain c.td in this process; what it answers is changed by the test."""
 
