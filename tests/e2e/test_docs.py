@@ -24,6 +24,7 @@ PAGES = (
     "README.md",
     "docs/tutorial/your-first-mesh.md",
     "docs/tutorial/rotate-everything.md",
+    "docs/how-to/add-a-machine.md",
     "docs/how-to/mesh-two-programs.md",
     "docs/how-to/plug-in-your-ca.md",
     "docs/how-to/recover-from-a-lost-key.md",
