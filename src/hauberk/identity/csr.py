@@ -7,13 +7,14 @@ import re
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from hauberk.identity.template import PublicKey
 
 MAX_CSR_BYTES = 16 * 1024  # a request with a 4096-bit RSA key has under 2 kB
-_CURVES = (ec.SECP256R1, ec.SECP384R1)  # what every TLS stack of the data plane verifies
+# What two Envoys shake hands with: they load certificates of P-521 and Ed25519, but offer neither signature, and the handshake fails.
+_CURVES = (ec.SECP256R1, ec.SECP384R1)
 _RSA_BITS = range(2048, 4097)  # shorter is weak, longer costs each handshake milliseconds
 _TOO_LONG = f"a certificate request has at most {MAX_CSR_BYTES} bytes"
 _PEM = re.compile(rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----([A-Za-z0-9+/=\s]+)-----END (?:NEW )?CERTIFICATE REQUEST-----")
@@ -56,9 +57,9 @@ def read_public_key(csr_pem: str) -> PublicKey:
 def read_public_key_der(csr_der: bytes) -> PublicKey:
     """The public key of a request whose sender holds the private one and whose strength suffices."""
     request, key = _load(csr_der)
+    strong = _strong(key)
     if not isinstance(request.signature_hash_algorithm, _HASHES):
         raise InvalidCsr("the certificate request is not signed with SHA-256, SHA-384 or SHA-512")
-    strong = _strong(key)
     # Without this check, whoever has seen a public key could have a certificate made for it.
     if not request.is_signature_valid:
         raise InvalidCsr("the certificate request's signature is wrong: it was not made with the key it asks for")
@@ -83,5 +84,7 @@ def _strong(key: object) -> PublicKey:
             return key
         case rsa.RSAPublicKey(key_size=bits) if bits in _RSA_BITS:
             return key
+        case ed25519.Ed25519PublicKey():
+            raise InvalidCsr("Envoy offers no Ed25519 signature in a handshake: make the key ECDSA P-256 or P-384")
         case _:
             raise InvalidCsr("a key is ECDSA P-256 or P-384, or RSA of 2048 to 4096 bits")

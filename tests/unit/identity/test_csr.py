@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hauberk.identity.csr import InvalidCsr, build_csr, read_public_key
+from hauberk.identity.csr import MAX_CSR_BYTES, InvalidCsr, build_csr, build_csr_der, read_public_key, read_public_key_der
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
@@ -62,3 +62,35 @@ def test_a_request_for_a_key_its_sender_does_not_hold_is_refused() -> None:
 def test_what_is_no_request_is_refused(text: str) -> None:
     with pytest.raises(InvalidCsr):
         read_public_key(text)
+
+
+def test_two_requests_or_garbage_around_one_are_refused() -> None:
+    pem = build_csr(ec.generate_private_key(ec.SECP256R1()))
+    for text in (pem + pem, pem + "garbage", "garbage\n" + pem, pem.replace("-----END", "=\n-----END", 1).replace("A", "*", 1)):
+        with pytest.raises(InvalidCsr):
+            read_public_key(text)
+
+
+def test_a_request_may_have_line_ends_of_other_systems_and_blank_lines_around_it() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    assert read_public_key("\r\n" + build_csr(key).replace("\n", "\r\n") + "\r\n") == key.public_key()
+
+
+def test_bytes_behind_the_end_of_a_request_are_refused() -> None:
+    der = build_csr_der(ec.generate_private_key(ec.SECP256R1()))
+    assert read_public_key_der(der)
+    for bad in (der + b"\x00", der[:-1], b"", der * 2):
+        with pytest.raises(InvalidCsr):
+            read_public_key_der(bad)
+
+
+def test_what_is_too_long_is_not_read_at_all() -> None:
+    with pytest.raises(InvalidCsr, match="at most"):
+        read_public_key_der(b"\x30" * (MAX_CSR_BYTES + 1))
+    with pytest.raises(InvalidCsr, match="at most"):
+        read_public_key("A" * 1_000_000)
+
+
+def test_an_ed25519_key_is_refused_with_the_reason() -> None:
+    with pytest.raises(InvalidCsr, match="Envoy offers no Ed25519"):
+        read_public_key(request_with(ed25519.Ed25519PrivateKey.generate()))

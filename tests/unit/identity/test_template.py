@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store
@@ -114,3 +115,17 @@ def test_certificates_point_to_their_issuers_key(authorities: Authorities) -> No
         _, pointer = extension(certificate, x509.AuthorityKeyIdentifier)
         assert pointer.key_identifier == extension(issuer, x509.SubjectKeyIdentifier)[1].digest
     assert authorities.leaf().serial_number == SERIAL
+
+
+def test_dns_names_stand_beside_the_one_uri(authorities: Authorities) -> None:
+    template = build_leaf(
+        spiffe_id=SpiffeId("cluster.local", "/x"),
+        public_key=ec.generate_private_key(ec.SECP256R1()).public_key(),
+        issuer=authorities.issuing,
+        serial=SERIAL,
+        now=NOW,
+        lifetime=timedelta(hours=1),
+        dns_names=("web.shop.svc",),
+    )
+    _, names = extension(template.sign(authorities.issuing_key, hashes.SHA256()), x509.SubjectAlternativeName)
+    assert [name.value for name in names] == ["spiffe://cluster.local/x", "web.shop.svc"]
