@@ -5,7 +5,7 @@ For people (HTTP routes and commands are written against these): `overview()`, `
 For agents: `service` speaks gRPC and calls `issuer`, `publication` and `roster`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import NoReturn
 
@@ -51,6 +51,7 @@ class Citadel:
         self.succession = Succession(ground, authorities, settings, refusals)
         self.issuer = Issuer(ground, self.succession, settings, attestor, refusals)
         self.exchange = Exchange(ground, authorities, self.roster, settings, refusals)
+        self.concerns: list[Callable[[], Iterable[str]]] = []  # further parts that have something to say in the overview
         self.housekeeping = Housekeeping(ground, authorities, self.succession, self.exchange, self.roster)
 
     @classmethod
@@ -109,7 +110,11 @@ class Citadel:
             living=sum(number for number, _ in living.values()),
             skews=skews,
             rotation=self.rotation(),
-            problems=(*(f"{view.id}: {view.problem}" for view in views if view.problem), *(str(skew) for skew in skews)),
+            problems=(
+                *(f"{view.id}: {view.problem}" for view in views if view.problem),
+                *(str(skew) for skew in skews),
+                *(problem for tell in self.concerns for problem in tell()),
+            ),
         )
 
     async def rotate(self, by: str) -> str:

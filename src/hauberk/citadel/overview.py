@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from hauberk.citadel import slots
+from hauberk.citadel.adoption import uris
 from hauberk.citadel.authorities import Authorities, certificate_of
 from hauberk.citadel.roster import AgentState, Roster
 from hauberk.citadel.rotation import Waiting, holder_name
@@ -200,6 +201,8 @@ def _problem(row: AuthorityRow, *, signs: bool) -> str:
         return (
             "its key is lost: nothing can be issued; run `hauberk ca rotate`, or `hauberk ca rotate --root` if the root's key is lost too"
         )
+    if not uris(certificate_of(row)):
+        return ""  # A company's root names no trust domain of ours, and its key is where it belongs: with the company.
     return "its key is not here: issuing keys cannot be renewed; if it is not kept elsewhere, run `hauberk ca rotate --root`"
 
 

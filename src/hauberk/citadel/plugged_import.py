@@ -7,6 +7,7 @@ form and place that are set, so the files may be removed afterwards; as long as 
 
 import asyncio
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -63,6 +64,7 @@ class PluggedImport:
         self._settled: Mark | None = None  # this state of the files is dealt with
         self._seen: Mark | None = None
         self.problem = ""  # why a change of the files was not taken over; the last good authority goes on signing
+        citadel.concerns.append(self._concerns)
 
     @property
     def followed(self) -> PluggedFiles | None:
@@ -73,6 +75,18 @@ class PluggedImport:
         if row is None or root is None or root.slot not in (Slot.PREPARED, Slot.ACTIVE):
             return None
         return PluggedFiles.from_json(row.files)
+
+    def _concerns(self) -> Iterator[str]:
+        """What people should know: a change that could not be taken over, and an authority that nobody but its issuer can renew."""
+        if self.followed is not None and self.problem:
+            yield f"the files of the imported authority have changed and cannot be taken over: {self.problem}"
+        issuing = slots.active(self._citadel.authorities.rows, Kind.ISSUING)
+        if issuing is None or self._citadel.authorities.has_key(issuing.parent):
+            return
+        certificate, now = certificate_of(issuing), self._citadel.ground.clock.now()
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if now >= begin + (end - begin) / 2:
+            yield f"{issuing.id} ends at {end:%Y-%m-%d %H:%M} UTC and cannot be renewed here: import its successor (`hauberk ca import`)"
 
     async def check(self, files: PluggedFiles) -> Imported:
         """Whether `files` could be taken; raises CaRefused."""

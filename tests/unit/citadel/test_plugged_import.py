@@ -57,7 +57,7 @@ async def test_the_new_root_is_trusted_before_the_authority_signs_and_chains_are
         assert citadel.trust.x509_authorities == (own_root, ROOT.certificate)
         assert (await issue(citadel)).chain[1] == before.chain[1]
         await until_done(citadel, agent)
-        assert citadel.trust.x509_authorities == (ROOT.certificate,)
+        assert list(citadel.trust.x509_authorities) == [ROOT.certificate]
         after = await issue(citadel)
         assert after.chain[1:] == (OURS.certificate, POLICY.certificate)
         after.leaf.verify_directly_issued_by(OURS.certificate)
@@ -207,6 +207,24 @@ async def test_a_lost_root_key_is_overcome_by_an_import(tmp_path: Path) -> None:
         await importing.take(cacerts(tmp_path / "cacerts", OURS), "uid 0")
         await until_done(citadel, agent)
         assert citadel.trust.x509_authorities == (ROOT.certificate,)
+
+
+async def test_the_overview_says_what_is_wrong_with_the_files_and_when_the_authority_has_to_be_renewed(tmp_path: Path) -> None:
+    clock = HandClock()
+    with plugged(tmp_path, clock) as (citadel, importing, agent):
+        files = cacerts(tmp_path / "cacerts", OURS)
+        await importing.take(files, "uid 0")
+        await until_done(citadel, agent)
+        assert citadel.overview().problems == ()
+        files.key.write_bytes(ROOT.key_pem())
+        await look(importing)
+        (told,) = citadel.overview().problems
+        assert "cannot be taken over" in told
+        cacerts(tmp_path / "cacerts", OURS)
+        await look(importing)
+        clock.pass_by((OURS.certificate.not_valid_after_utc - clock.now()) / 2)
+        (told,) = citadel.overview().problems
+        assert told.endswith("cannot be renewed here: import its successor (`hauberk ca import`)")
 
 
 async def test_the_follower_ends_when_it_is_told(tmp_path: Path) -> None:
