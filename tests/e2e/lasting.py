@@ -31,6 +31,7 @@ class Bytes:
 
     def __init__(self, host: str, port: int) -> None:
         self._heard: queue.Queue[str] = queue.Queue()
+        self._closed = False
         self._line = socket.create_connection((host, port), timeout=PATIENCE)
         self._line.settimeout(None)
         threading.Thread(target=self._listen, daemon=True).start()
@@ -40,11 +41,17 @@ class Bytes:
             for line in self._line.makefile("r"):
                 self._heard.put(line.strip())
         self._heard.put("")
-        say("ended", "tcp")
+        if not self._closed:
+            say("ended", "tcp")
 
     def use(self) -> bool:
         self._line.sendall(b"hello\n")
         return self._heard.get(timeout=PATIENCE) == "HELLO"
+
+    def close(self) -> None:
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
 
 
 class Stream:
@@ -53,6 +60,7 @@ class Stream:
     def __init__(self, host: str, port: int) -> None:
         self._said: queue.Queue[bytes] = queue.Queue()
         self._heard: queue.Queue[bytes] = queue.Queue()
+        self._closed = False
         self._channel = grpc.insecure_channel(f"{host}:{port}")
         talk: grpc.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream("/test.Echo/Chat")
         self._call = talk(self._words())
@@ -67,11 +75,16 @@ class Stream:
             for word in self._call:
                 self._heard.put(word)
         self._heard.put(b"")
-        say("ended", "grpc")
+        if not self._closed:
+            say("ended", "grpc")
 
     def use(self) -> bool:
         self._said.put(b"hello")
         return self._heard.get(timeout=PATIENCE) == b"HELLO"
+
+    def close(self) -> None:
+        self._closed = True
+        self._channel.close()
 
 
 class Requests:
@@ -85,6 +98,9 @@ class Requests:
         answer = self._line.getresponse()
         answer.read()
         return answer.status == 200
+
+    def close(self) -> None:
+        self._line.close()
 
 
 def used(each: Bytes | Stream | Requests | None) -> bool:
@@ -110,6 +126,9 @@ def main(host: str, *ports: str) -> None:
     say("listening")
     for line in sys.stdin:
         if line.strip() == "fresh":
+            for each in held.values():
+                if each is not None:
+                    each.close()
             held = {name: made(kind, host, places[name]) for name, kind in kinds.items()}
         say(line.strip(), json.dumps({name: used(each) for name, each in held.items()}))
 
