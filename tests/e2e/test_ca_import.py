@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tests.e2e import objects
 from tests.e2e.callers import ask
 from tests.e2e.load import constant_load
@@ -57,7 +58,12 @@ class Company:
 def company(tmp_path_factory: pytest.TempPathFactory) -> Company:
     root = company_ca("Example Root", now=REAL_NOW)
     policy = company_ca("Example Policy", root, now=REAL_NOW)
-    first, second = (company_ca(f"Mesh {number}", policy, now=REAL_NOW) for number in (1, 2))
+    first = company_ca("Mesh 1", policy, now=REAL_NOW, key=ec.generate_private_key(ec.SECP384R1()))
+    # As a careful company does it: this authority can sign nothing but what the mesh needs. The proxies judge whether ours does.
+    organization = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Hauberk")])
+    limits = x509.NameConstraints([x509.UniformResourceIdentifier("cluster.local"), x509.DirectoryName(organization)], None)
+    key = rsa.generate_private_key(65537, 2048)
+    second = company_ca("Mesh 2", policy, now=REAL_NOW, key=key, path_length=0, extensions=((limits, True),))
     return Company(root, first, second, tmp_path_factory.mktemp("company") / "cacerts")
 
 
