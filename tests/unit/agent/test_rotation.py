@@ -1,9 +1,11 @@
 """Keys and certificates of a pod: made, checked, renewed in time, tried again; with an authority, a clock and a wait of the test's own."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from random import Random
 
 import pytest
 from cryptography import x509
@@ -405,3 +407,35 @@ async def test_an_unusable_answer_is_refused(chain: tuple[bytes, ...]) -> None:
 
     with pytest.raises(CertificateRefused, match="not usable"):
         await obtain(issue, WEB, lambda: START)
+
+
+class FakeOutage(FakeAuthority):
+    """Answers until one moment and from another one on."""
+
+    back: datetime = START
+
+    async def __call__(self, csr: bytes) -> IssueReply:
+        down = self.requests and self.clock.now() < self.back
+        self.failures = unreachable(1) if down else []
+        return await super().__call__(csr)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["its agent is told", "nobody tells it"])
+async def test_after_an_outage_all_renew_within_two_minutes_and_never_together(told: bool) -> None:
+    random, moments, back = Random(7), list[float](), START + timedelta(minutes=40)
+    for _ in range(60):
+        clock, published = FakeClock(), list[Identity]()
+        authority = FakeOutage(clock, timedelta(hours=1))
+        authority.back = back
+        rotating = Rotation(
+            "shop/web", issue=authority, publish=published.append, clock=clock, jitter=lambda: random.uniform(-1, 1), wait=clock.wait
+        )
+        await until(lambda c=clock: c.time > back - timedelta(seconds=30), rotating.run)  # type: ignore[misc]  # what lambda binds by default
+        if told:
+            clock.time = max(clock.time, back)
+            rotating.hasten(timedelta(seconds=3))
+        await until(lambda p=published: len(p) == 2, rotating.run)  # type: ignore[misc]
+        moments.append((authority.asked_at[-1] - back).total_seconds())
+    assert max(moments) < (35 if told else 120)
+    seconds = Counter(int(moment) for moment in moments)
+    assert max(seconds.values()) < len(moments) * (0.6 if told else 0.3)
