@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
-from tests.e2e import objects
+from tests.e2e import objects, processes
 from tests.e2e.callers import ask
 from tests.e2e.machines import Machine, Network, elsewhere
 from tests.e2e.programs import server_command
@@ -187,6 +187,20 @@ def test_a_machine_that_starts_again_needs_no_token(site: Site, second: Machine,
     placed.ready("web", "client")
     assert ask(on(second, "placed"), "client", "http", "web", 80)["status"] == 200
     assert second.membership()["node"] == before["node"]
+
+
+def test_a_control_plane_that_was_killed_is_found_again_by_its_machines(site: Site, second: Machine, placed: MeshNamespace) -> None:
+    processes.kill(site.mesh, "control-plane")
+    objects.apply(on_control_plane(site, placed.name), objects.idle("late", nodeName="n2"))
+    placed.ready("late")
+    assert ask(on(second, "placed"), "client", "http", "web", 80)["status"] == 200
+    until(lambda: site.node("n2")["connected"], "the agent to report again")
+
+
+def on_control_plane(site: Site, namespace: str) -> MeshNamespace:
+    """The namespace, as soon as the control plane answers again."""
+    until(lambda: bool(site.mesh.api("GET", "/v1/readyz")["ready"]), "the control plane")
+    return MeshNamespace(site.mesh, namespace)
 
 
 # --- tokens

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import shutil
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,11 +21,11 @@ from hauberk.identity.csr import read_public_key_der
 from hauberk.identity.trust import Trust
 from hauberk.kit.log import logger
 from hauberk.kit.tls import PeerRefused, server_context
-from hauberk.kit.tls_door import Admitted, TlsDoor, Visitor, listen_tcp
+from hauberk.kit.tls_door import Admitted, TlsDoor, Visitor
 from hauberk.local import remote_join
 from hauberk.local.remote_certificate import NotObtained, Own, OwnCertificate, Signed
 from hauberk.local.remote_doors import API, JOIN, PROTOCOLS, NodeDoors, Services
-from hauberk.local.remote_listen import Listen, format_address
+from hauberk.local.remote_listen import format_address
 
 HOLDER: Final = "control-plane"
 _JOINING: Final = "machines that join"  # connections of those who have no name yet; no node is called so
@@ -37,9 +39,9 @@ _log = logger("remote")
 class RemoteMachines:
     """Serves the machines that have joined, and those that would like to. `run` serves; the rest is called from the same event loop."""
 
-    def __init__(self, listen: Listen, machines: Machines, services: Services, directory: Path) -> None:
+    def __init__(self, listener: socket.socket, machines: Machines, services: Services, directory: Path) -> None:
         citadel = services.citadel
-        self._listen = listen
+        self._listener = listener
         self._machines = machines
         self._citadel = citadel
         self._directory = directory
@@ -62,20 +64,21 @@ class RemoteMachines:
             _log.info("a machine's connections are ended", node=node, connections=ended)
 
     async def run(self) -> NoReturn:
-        """Serves until cancelled. OSError if the port cannot be had."""
+        """Serves until cancelled; the listening socket is closed then."""
         async with self._prepared(), asyncio.TaskGroup() as tasks:
             tasks.create_task(self._own.run(), name="remote:certificate")
             tasks.create_task(self._follow_trust(), name="remote:trust")
             await self._own.current.first()
-            listener = listen_tcp(self._listen.address)
-            tasks.create_task(self._door.serve(listener), name="remote:door")
-            _log.info("serving other machines", address=format_address(self._listen.address))
+            tasks.create_task(self._door.serve(self._listener), name="remote:door")
+            _log.info("serving other machines", address=format_address(self._listener.getsockname()[:2]))
             await asyncio.Event().wait()
         raise AssertionError("waits for ever")
 
     @asynccontextmanager
     async def _prepared(self) -> AsyncIterator[None]:
-        await asyncio.to_thread(self._directory.mkdir, 0o700, parents=True, exist_ok=True)
+        # Of a control plane that was killed: its sockets are still files, and nobody listens.
+        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+        await asyncio.to_thread(self._directory.mkdir, 0o700, parents=True)
         try:
             async with remote_join.serving(self._machines, self._join_socket):
                 yield

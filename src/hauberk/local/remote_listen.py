@@ -2,10 +2,13 @@
 
 import os
 import platform
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, Self
+
+from hauberk.kit.tls_door import listen_tcp
 
 LISTEN_VARIABLE: Final = "HAUBERK_LISTEN"
 ADVERTISE_VARIABLE: Final = "HAUBERK_ADVERTISE"
@@ -19,6 +22,14 @@ class ListenInvalid(ValueError):
 
     def __init__(self, source: str, text: str) -> None:
         super().__init__(f"{source}={text!r} is no address: write HOST:PORT, such as 10.0.0.1:7443 or [::1]:7443")
+
+
+class ListenImpossible(OSError):
+    """Nobody can be served at the address; `hint` says what to do."""
+
+    def __init__(self, address: Address, why: str) -> None:
+        super().__init__(f"cannot listen for other machines at {format_address(address)}: {why}")
+        self.hint = f"give another address with `hauberk up --listen HOST:PORT`, or unset {LISTEN_VARIABLE}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +50,14 @@ class Listen:
         listed = tuple(each.strip() for each in found.get(ADVERTISE_VARIABLE, "").split(",") if each.strip())
         advertised = tuple(parse_address(each, ADVERTISE_VARIABLE) for each in listed)
         return cls(address=address, advertised=advertised or (_reachable(address),))
+
+
+def open_listener(listen: Listen) -> socket.socket:
+    """The socket that other machines connect to; raises ListenImpossible."""
+    try:
+        return listen_tcp(listen.address)
+    except OSError as exc:
+        raise ListenImpossible(listen.address, exc.strerror or str(exc)) from exc
 
 
 def parse_address(text: str, source: str) -> Address:

@@ -22,7 +22,7 @@ from hauberk.local.citadel import ServedCitadel
 from hauberk.local.joining_file import FORMAT
 from hauberk.local.remote import RemoteMachines
 from hauberk.local.remote_doors import Services
-from hauberk.local.remote_listen import Listen, format_address
+from hauberk.local.remote_listen import Listen, format_address, open_listener
 from hauberk.pilot.pilot import Pilot
 from hauberk.sources.draft import Draft
 from hauberk.sources.store import Store
@@ -56,20 +56,25 @@ def open_machines(served: ServedCitadel, displace: Callable[[str], None]) -> Mac
 
 
 class ServedMachines:
-    """`Machines` of the API, and the port for other machines. `listen` None: there is none, and nobody can join."""
+    """`Machines` of the API, and the port for other machines. `listen` None: there is none, and nobody can join.
+
+    Raises ListenImpossible when it is made.
+    """
 
     def __init__(self, store: Store, served: ServedCitadel, listen: Listen | None) -> None:
         self._store = store
         self._served = served
         self._listen = listen
+        # Before anything is served: a control plane that cannot do what it was told must say so, and what calls early is not refused.
+        self._listener = None if listen is None else open_listener(listen)
         self._port: RemoteMachines | None = None
         self._machines = open_machines(served, self._shut_out)
 
     async def run(self, parts: Parts, pilot: Pilot, directory: Path) -> None:
         """Serves other machines, if so told, until cancelled."""
-        if self._listen is not None:
+        if self._listener is not None:
             services = Services(parts=parts, pilot=pilot, citadel=self._served.citadel, more=self._served.more)
-            self._port = RemoteMachines(self._listen, self._machines, services, directory)
+            self._port = RemoteMachines(self._listener, self._machines, services, directory)
             await self._port.run()
 
     # --- for people who manage machines
@@ -173,7 +178,10 @@ class ServedMachines:
 
     def _document(self, row: NodeRow) -> dict[str, Any]:
         state = "banned" if row.banned else "joined" if row.joined else "may join"
-        moments = {"joinedAt": row.joined, "seenAt": row.seen, "bannedAt": row.banned}
+        agent = self._served.citadel.roster.agents.get(row.name)
+        heard = None if agent is None else agent.heard
+        seen = max((each for each in (row.seen, heard) if each is not None), default=None)
+        moments = {"joinedAt": row.joined, "seenAt": seen, "bannedAt": row.banned}
         document: dict[str, Any] = {"name": row.name, "state": state, "connected": self._connected(row.name)}
         document |= {name: format_timestamp(moment) for name, moment in moments.items() if moment is not None}
         if row.reason:
