@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from hauberk.api.document import to_document
 from hauberk.api.kinds import Kind
 from hauberk.api.metadata import ApiObject
-from hauberk.api.pod import Pod
 from hauberk.api.problem import problem
 from hauberk.api.selector import Selector
 from hauberk.apiserver.lookup import existing, flag, requested_key, requested_kind, requested_selector
@@ -33,16 +32,13 @@ class Question:
     namespace: str | None
     selector: Selector
     told: set[str] = field(default_factory=set)
-    node: str = ""  # if given, only of its pods anything is told
+    # Of what is not visible to the asker nothing is told, not even that it is gone.
+    visible: Callable[[ApiObject], bool] = lambda _: True
 
     def matches(self, item: ApiObject) -> bool:
         """The object is among those meant."""
         here = self.namespace is None or item.metadata.namespace == self.namespace
         return here and self.visible(item) and self.selector.matches(item.metadata.labels)
-
-    def visible(self, item: ApiObject) -> bool:
-        """Whether anything of the object may be told, be it that it is gone."""
-        return not self.node or (isinstance(item, Pod) and item.spec.node_name == self.node)
 
     def news(self, event: Event, *, resumed: bool) -> EventType | None:
         """What the event is to somebody who sees only the objects that match."""

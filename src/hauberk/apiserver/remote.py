@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hauberk.api.container import Container
+from hauberk.api.mesh_config import NAME, ROOT_NAMESPACE
 from hauberk.api.metadata import ObjectKey
 from hauberk.api.pod import Pod
 from hauberk.api.problem import problem
@@ -30,6 +31,7 @@ from hauberk.apiserver.writing import commit_status, delete_object, read_patch
 
 _PODS = "/v1/objects/pods"
 _POD = _PODS + "/{namespace}/{name}"
+SETTINGS = ObjectKey("ConfigMap", ROOT_NAMESPACE, NAME)  # they also say which processes of a machine have which identity
 
 
 def build_remote_app(found: Parts, node: str) -> Starlette:
@@ -51,8 +53,8 @@ async def serve_node(found: Parts, node: str, path: Path) -> None:
 async def get_own_pods(request: Request) -> Response:
     """GET …/pods: those of the node, as a List or a watch."""
     request.path_params["plural"] = "pods"
-    question = requested(request)
-    question.node = _node(request)
+    question, node = requested(request), _node(request)
+    question.visible = lambda item: isinstance(item, Pod) and item.spec.node_name == node
     return answer_question(request, question)
 
 
@@ -78,10 +80,20 @@ async def finalize_own_pod(request: Request) -> Response:
     return await delete_object(request)
 
 
+async def get_settings(request: Request) -> Response:
+    """GET …/configmaps: the mesh's settings alone, as a List or a watch."""
+    request.path_params["plural"] = "configmaps"
+    question = requested(request)
+    question.visible = lambda item: item.key == SETTINGS
+    return answer_question(request, question)
+
+
 async def get_referenced_config_map(request: Request) -> Response:
-    """GET …/configmaps/{namespace}/{name}: if a pod of the node takes a variable from it."""
+    """GET …/configmaps/{namespace}/{name}: the mesh's settings, or if a pod of the node takes a variable from it."""
     request.path_params["plural"] = "configmaps"
     key = requested_key(request)
+    if key == SETTINGS:
+        return await get_object(request)
     pods = (pod for pod in parts(request).store.of(Pod) if pod.spec.node_name == _node(request))
     if not any(pod.metadata.namespace == key.namespace and key.name in referenced(pod) for pod in pods):
         raise _refused(f"no pod of node {_node(request)} refers to {key}")
@@ -145,6 +157,7 @@ _ROUTES = (
     Route(_POD, get_own_pod, methods=["GET"]),
     Route(_POD, finalize_own_pod, methods=["DELETE"]),
     Route(_POD + "/status", patch_own_status, methods=["PATCH"]),
+    Route("/v1/objects/configmaps", get_settings, methods=["GET"]),
     Route("/v1/objects/configmaps/{namespace}/{name}", get_referenced_config_map, methods=["GET"]),
     Route("/v1/names", get_names, methods=["GET"]),
     Route("/v1/readyz", get_ready, methods=["GET"]),

@@ -129,8 +129,20 @@ async def test_an_agent_finishes_with_its_own_pod_that_was_deleted_and_with_no_o
 async def test_an_agent_reads_the_config_maps_its_pods_refer_to_and_no_others(tmp_path: Path) -> None:
     async with two_machines(tmp_path) as (_, remote):
         assert (await remote.get("configmaps/default/of-ours"))["data"] == {"colour": "red"}
-        for path in ("default/of-theirs", "istio-system/istio", "other/of-ours"):
+        for path in ("default/of-theirs", "istio-system/other", "other/of-ours"):
             assert (await remote.request("GET", f"/v1/objects/configmaps/{path}"))[0] == 403
+
+
+async def test_an_agent_reads_and_follows_the_settings_of_the_mesh_and_no_other_config_map(tmp_path: Path) -> None:
+    async with two_machines(tmp_path) as (api, remote):
+        assert await remote.names("configmaps") == []
+        settings = CONFIG.replace("{name: NAME}", "{name: istio, namespace: istio-system}").replace("{colour: red}", "{mesh: ''}")
+        watching = asyncio.create_task(remote.watch("configmaps?watch=true", 2))
+        await api.apply(CONFIG.replace("NAME", "more"))
+        await api.apply(settings)
+        assert [line.split()[1] for line in await watching if not line.startswith("BOOKMARK")] == ["istio"]
+        assert await remote.names("configmaps") == ["istio"]
+        assert (await remote.get("configmaps/istio-system/istio"))["data"] == {"mesh": ""}
 
 
 async def test_an_agent_has_the_names_and_the_status_of_its_own_proxies(tmp_path: Path) -> None:
