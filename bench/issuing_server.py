@@ -68,7 +68,7 @@ async def serve(agents: int) -> None:
     await store.commit([Put(object=each) for each in (*accounts, *(make_pod(number) for number in range(agents)))])
     # The limit is per machine and would be measured otherwise.
     settings = replace(CitadelSettings(), issue_rate=1e6, issue_burst=10**6)
-    served = ServedCitadel.open(store, places, trust_domain="cluster.local", node="bench", settings=settings, clock=SystemClock())
+    served = ServedCitadel.open(store, places, trust_domains=("cluster.local",), node="bench", settings=settings, clock=SystemClock())
     late: list[float] = []
     async with AsyncExitStack() as stack:
         for number in range(agents):

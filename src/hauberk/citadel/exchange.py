@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from hauberk.citadel import slots
 from hauberk.citadel.attestation import Refusals
 from hauberk.citadel.authorities import Authorities, certificate_of
+from hauberk.citadel.finishing import finished
 from hauberk.citadel.ground import Ground
 from hauberk.citadel.roster import Roster
 from hauberk.citadel.rotation import Facts, Step, Waiting, aborted, after, next_step
@@ -16,7 +17,7 @@ from hauberk.citadel.serials import next_serial
 from hauberk.citadel.settings import CitadelSettings
 from hauberk.citadel.state import Write
 from hauberk.citadel.state_authorities import AuthorityRow, Kind, Slot
-from hauberk.citadel.state_issued import read_living, read_living_nodes
+from hauberk.citadel.state_issued import IssuedRow, read_living, read_living_nodes
 from hauberk.citadel.state_progress import Progress, Stage, read_progress, write_progress
 from hauberk.identity.event import Event, EventKind, Evidence
 from hauberk.identity.trust import Trust
@@ -31,6 +32,13 @@ _KINDS = {
 }
 READS: Final = 3  # chances that each reader of our bundle gets
 _log = logger("citadel")
+
+
+class Known(NamedTuple):
+    """What the database says: machines whose certificates live, and what lives below the root that is on its way out."""
+
+    nodes: dict[str, datetime]
+    living: tuple[IssuedRow, ...]
 
 
 class ExchangeRefused(RuntimeError):
@@ -120,7 +128,8 @@ class Exchange:
                 self.waiting = None
                 return False
             now = self._ground.clock.now()
-            match self._unread(self.progress, now) or next_step(self.progress, self.facts(now)):
+            known = await asyncio.to_thread(self._known, now)
+            match self._unread(self.progress, now) or next_step(self.progress, self._facts(known, now)):
                 case Step() as step:
                     self.waiting = None
                     await self._carry_out(step, self.progress, now, self.progress.by)
@@ -178,6 +187,9 @@ class Exchange:
 
     async def _change(self, changed: Sequence[AuthorityRow], progress: Progress, now: datetime, by: str) -> None:
         """Rows, progress and the Trust's new sequence are one transaction; then memory follows, and everybody is told."""
+        await finished(self._make(changed, progress, now, by))
+
+    async def _make(self, changed: Sequence[AuthorityRow], progress: Progress, now: datetime, by: str) -> None:
 
         def decide(trust: Trust) -> tuple[Trust, tuple[Write, ...]]:
             nonlocal progress
@@ -197,16 +209,27 @@ class Exchange:
         await self._ground.audit(step, *events)
 
     def facts(self, now: datetime) -> Facts:
-        """What is known of everybody who is not shut out."""
-        state, banned, progress = self._ground.state, self.refusals.banned, self.progress
-        leaving = frozenset(row.id for row in slots.below(self._authorities.rows, progress.old)) if progress else frozenset[str]()
-        renewing = progress is not None and progress.stage is Stage.RENEW
+        """What is known of everybody who is not shut out. Blocks for as long as the database takes."""
+        return self._facts(self._known(now), now)
+
+    def _known(self, now: datetime) -> Known:
+        renewing = self.progress is not None and self.progress.stage is Stage.RENEW
+        living = read_living(self._ground.state, now, sorted(self._leaving())) if renewing else ()
+        return Known(read_living_nodes(self._ground.state, now), living)
+
+    def _leaving(self) -> frozenset[str]:
+        """The authorities below the root that is on its way out."""
+        progress = self.progress
+        return frozenset(row.id for row in slots.below(self._authorities.rows, progress.old)) if progress else frozenset()
+
+    def _facts(self, known: Known, now: datetime) -> Facts:
+        banned = self.refusals.banned
         silent = Report(sequence=0, node_time=now)  # connected, and has not said anything yet
         return Facts(
             reports={node: self._believed(agent.report or silent) for node, agent in self._roster.agents.items() if not banned(node)},
-            expected={node: end for node, end in read_living_nodes(state, now).items() if not banned(node)},
-            living=tuple(row for row in read_living(state, now, sorted(leaving)) if not banned(row.node)) if renewing else (),
-            leaving=leaving,
+            expected={node: end for node, end in known.nodes.items() if not banned(node)},
+            living=tuple(row for row in known.living if not banned(row.node)),
+            leaving=self._leaving(),
         )
 
     def _believed(self, report: Report) -> Report:

@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 from hauberk.citadel import slots
 from hauberk.citadel.authorities import Authorities, NoIssuer, certificate_of
 from hauberk.citadel.exchange import Exchange, ExchangeRefused
+from hauberk.citadel.finishing import finished
 from hauberk.citadel.ground import Ground
 from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.roster import Roster
@@ -21,7 +22,10 @@ from hauberk.kit.log import logger
 
 # Proof comes as reports, which wake it; this is for what passes with time alone: certificates expire, keys come of age.
 LONGEST_SLEEP: Final = 1.0
+_LEAST_SLEEP: Final = 0.05
+_SHARE: Final = 9  # times as long as it took, it rests
 _PRUNE_EVERY: Final = timedelta(minutes=10)
+_COUNT_EVERY: Final = timedelta(seconds=10)
 # Of its life; what is left is enough for the slowest machine to be told of the next, and to be switched on again before.
 ROOT_DUE_SHARE: Final = 0.8
 
@@ -38,6 +42,7 @@ class Housekeeping:
         self._exchange = exchange
         self._roster = roster
         self._pruned: datetime | None = None
+        self._counted: datetime | None = None
         self._failure = ""
         self.skews: tuple[Skew, ...] = ()
 
@@ -45,6 +50,7 @@ class Housekeeping:
         """Until cancelled. What fails (a full disk, a token that was pulled out) is told once and tried again."""
         while True:
             self._roster.changed.clear()
+            begin = self._ground.clock.monotonic()
             try:
                 await self.tidy()
                 self._failure = ""
@@ -52,6 +58,8 @@ class Housekeeping:
                 if str(exc) != self._failure:
                     _log.error("the authority cannot do what is due", reason=str(exc))
                 self._failure = str(exc)
+            # Thousands of agents report hundreds of times a second; most of the time belongs to whoever wants a certificate.
+            await asyncio.sleep(max(_LEAST_SLEEP, _SHARE * (self._ground.clock.monotonic() - begin)))
             try:
                 await asyncio.wait_for(self._roster.changed.wait(), LONGEST_SLEEP)
             except TimeoutError:
@@ -65,10 +73,10 @@ class Housekeeping:
         while await self._exchange.advance():
             pass
         if not self._exchange.going_on:
-            await self._succession.advance(self._exchange.facts(now), now)
+            await self._succession.advance(self._exchange.facts, now)
         await self._renew_root(now)
         await self._retire_issuing(now)
-        if self._pruned is None or not timedelta() <= now - self._pruned < _PRUNE_EVERY:
+        if _is_over(self._pruned, _PRUNE_EVERY, now):
             self._pruned = now
             await self._ground.state.write(prune_issued(now))
         if self._ground.ledger.pending:
@@ -93,18 +101,23 @@ class Housekeeping:
         rows = self._authorities.rows
         root = slots.active(rows, Kind.ROOT)
         old = [row for row in slots.below(rows, root.id) if row.slot is Slot.OLD] if root else []
-        if not old:
+        if not old or not _is_over(self._counted, _COUNT_EVERY, now):
             return
-        used = set(count_living(self._ground.state, now)) | {holder.authority_id for _, holder in self._roster.holders()}
+        self._counted = now
+        living = await asyncio.to_thread(count_living, self._ground.state, now)
+        used = set(living) | {holder.authority_id for _, holder in self._roster.holders()}
         if over := [row.id for row in old if row.id not in used]:
             changed = slots.retire(rows, over, now)
-            crls = self._exchange.refusals.crls(slots.merged(rows, changed))
-            await self._ground.publication.publish(lambda trust: replace(trust, crls=crls), self._authorities.write(changed))
-            self._authorities.take(changed)
-            for row in changed:
-                await asyncio.to_thread(self._authorities.destroy, row)
-            events = [Event(time=now, kind=EventKind.AUTHORITY_RETIRED, subject=row.id, outcome="done", by="citadel") for row in changed]
-            await self._ground.audit(*events)
+            await finished(self._retire(changed, now))
+
+    async def _retire(self, changed: tuple[AuthorityRow, ...], now: datetime) -> None:
+        crls = await asyncio.to_thread(self._exchange.refusals.crls, slots.merged(self._authorities.rows, changed))
+        await self._ground.publication.publish(lambda trust: replace(trust, crls=crls), self._authorities.write(changed))
+        self._authorities.take(changed)
+        for row in changed:
+            await asyncio.to_thread(self._authorities.destroy, row)
+        events = [Event(time=now, kind=EventKind.AUTHORITY_RETIRED, subject=row.id, outcome="done", by="citadel") for row in changed]
+        await self._ground.audit(*events)
 
     def _judge_clocks(self, now: datetime) -> None:
         ahead = {node: agent.ahead for node, agent in self._roster.agents.items() if agent.ahead is not None}
@@ -116,6 +129,11 @@ class Housekeeping:
                 event = Event(time=now, kind=EventKind.CLOCK_SKEW, subject=skew.node or "control plane", outcome=str(skew))
                 self._ground.ledger.record(event)
         self.skews = skews
+
+
+def _is_over(last: datetime | None, span: timedelta, now: datetime) -> bool:
+    """Whether `span` has passed since `last`, or the clock was set back to before it."""
+    return last is None or not timedelta() <= now - last < span
 
 
 def is_root_due(root: AuthorityRow, now: datetime) -> bool:

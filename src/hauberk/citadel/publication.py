@@ -30,6 +30,7 @@ class Publication:
         self._changed = asyncio.Event()
         self._writing = asyncio.Lock()
         self._floor = 0
+        self._wire: tuple[Trust, bytes] | None = None
         self.trust = Trust(sequence=0, trust_domain=trust_domain)
         self.trust = replace(self.trust, sequence=self._next(read_sequence(state)))
         try:
@@ -64,6 +65,12 @@ class Publication:
     def preset(self, change: Callable[[Trust], Trust]) -> None:
         """Before anybody is told anything: a part as it was read from the database."""
         self.trust = replace(change(self.trust), sequence=self.trust.sequence)
+
+    def wire(self, trust: Trust) -> bytes:
+        """`trust` as it travels, encoded once for all who are told."""
+        if self._wire is None or self._wire[0] is not trust:
+            self._wire = (trust, trust.to_wire())
+        return self._wire[1]
 
     async def outrun(self, sequence: int) -> None:
         """An agent has been told `sequence` by an authority that remembered more: from now on it is exceeded."""

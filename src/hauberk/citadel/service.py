@@ -134,7 +134,7 @@ async def _tell(citadel: Citadel, context: Any, reading: "asyncio.Task[None]") -
                 # The agent has gone, or said what makes no sense: `await` tells which.
                 await reading
                 return
-            await context.write((await following).to_wire())
+            await context.write(citadel.ground.publication.wire(await following))
             following = asyncio.ensure_future(anext(changes))
     finally:
         following.cancel()

@@ -4,12 +4,14 @@ A proxy that has lists refuses every certificate whose issuer's list it has not;
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 from hauberk.citadel import slots
 from hauberk.citadel.attestation import Refusals
 from hauberk.citadel.authorities import Authorities, Issuing, NoIssuer
+from hauberk.citadel.finishing import finished
 from hauberk.citadel.ground import Ground
 from hauberk.citadel.rotation import Facts, Waiting, unconfirmed
 from hauberk.citadel.serials import next_serial
@@ -57,13 +59,13 @@ class Succession:
             await self._follow(made, now, at_once=at_once)
             return at_once
 
-    async def advance(self, facts: Facts, now: datetime) -> None:
-        """A successor that everybody believes by now signs; `waiting` says who does not."""
+    async def advance(self, facts: Callable[[datetime], Facts], now: datetime) -> None:
+        """A successor that everybody believes by now signs; `waiting` says who does not. `facts` are asked for only if there is one."""
         prepared = self.prepared
         if prepared is None:
             self.waiting = None
             return
-        missing = unconfirmed(self._since, facts)
+        missing = unconfirmed(self._since, facts(now))
         self.waiting = Waiting("to have the new issuing key's revocation list", missing) if missing else None
         if not missing:
             async with self._changing:
@@ -112,6 +114,9 @@ class Succession:
 
     async def _write(self, changed: tuple[AuthorityRow, ...], now: datetime) -> None:
         """The rows have changed, and the lists of whoever is trusted by them are on their way."""
+        await finished(self._make(changed, now))
+
+    async def _make(self, changed: tuple[AuthorityRow, ...], now: datetime) -> None:
         authorities, refusals = self._authorities, self.refusals
         rows = slots.merged(authorities.rows, changed)
         crls = await asyncio.to_thread(refusals.crls, rows)
