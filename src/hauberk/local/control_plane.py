@@ -109,9 +109,10 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
     pilot = Pilot(store, SidecarTranslator(), settings=MeshSettings(certificate_life=settings.citadel.certificate_lifetime), clock=clock)
     machines = ServedMachines(store, served, settings.listen)
     federation = ServedFederation(served.citadel, settings.citadel.federation)
+    renaming = Renaming(served.citadel)
     naming = Naming(
         store,
-        Renaming(served.citadel),
+        renaming,
         nodes=served.nodes,
         federations=federation.federations,
         revocations=served.revocations,
@@ -125,7 +126,7 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
         pilot=ServedPilot(pilot),
         names=NamesTable(store),
         ca=ServedAuthority(store, served.citadel),
-        revoker=StoreRevoker(store, served.revocations, missing=served.unconfirmed),
+        revoker=StoreRevoker(store, served.revocations, missing=served.unconfirmed, names=lambda: renaming.names),
         machines=machines,
         importer=ServedImport(served.citadel, served.plugged),
         federator=federation,

@@ -3,7 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from hauberk.api.pod import Pod
@@ -24,7 +25,15 @@ Missing = Callable[[int], tuple[str, ...]]
 class StoreRevoker:
     """`Revoker` of the API."""
 
-    def __init__(self, store: Store, revocations: Revocations, *, missing: Missing = lambda _sequence: ()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        revocations: Revocations,
+        *,
+        missing: Missing = lambda _sequence: (),
+        names: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self._names = names  # of the mesh's own trust domain, while it is renamed
         self._store = store
         self._revocations = revocations
         self._missing = missing
@@ -32,12 +41,19 @@ class StoreRevoker:
     async def revoke(self, *, pod: str, serial: str, identity: str, reason: str, by: str, wait: float) -> Mapping[str, Any]:
         """It is revoked; see `Revoker`."""
         target = self._living_pod(pod) if _only(pod, serial, identity) == pod else _target(serial, identity)
+        for same in self._same(target):
+            await self._revocations.revoke(same, by=by, reason=reason)
         return await self._answer(await self._revocations.revoke(target, by=by, reason=reason), wait)
 
     async def undo(self, *, pod: str, serial: str, identity: str, by: str, wait: float) -> Mapping[str, Any]:
         """It is not revoked any more. A pod that has ended meanwhile is meant by its name, and the one that has it now."""
         if _only(pod, serial, identity) != pod:
-            return await self._answer(await self._revocations.undo(_target(serial, identity), by=by), wait)
+            target = _target(serial, identity)
+            answered = await self._revocations.undo(target, by=by)
+            for same in self._same(target):
+                with suppress(NotRevoked):
+                    answered = await self._revocations.undo(same, by=by)
+            return await self._answer(answered, wait)
         of_name = [row for row in self._revocations.all if row.what is What.POD and row.name == pod]
         if not of_name:
             raise NotRevoked(f"pod {pod} is not revoked")
@@ -54,6 +70,14 @@ class StoreRevoker:
         while (missing := self._missing(revocation.sequence)) and time.monotonic() < deadline:  # noqa: ASYNC110 - reports have no event of their own
             await asyncio.sleep(_LOOK_SECONDS)
         return {**document, "pending": list(missing)}
+
+    def _same(self, target: Target) -> tuple[Target, ...]:
+        """Whom `target` means besides: an identity is the same one under each name of the mesh."""
+        if target.what is not What.IDENTITY:
+            return ()
+        identity, names = SpiffeId.parse(target.value), self._names()
+        others = [str(SpiffeId(name, identity.path)) for name in names if name != identity.trust_domain]
+        return tuple(Target(what=What.IDENTITY, value=each, name=each) for each in others) if identity.trust_domain in names else ()
 
     def _living_pod(self, name: str) -> Target:
         namespace, slash, bare = name.partition("/")

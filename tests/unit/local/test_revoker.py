@@ -120,3 +120,14 @@ async def test_it_waits_for_every_proxy_and_names_those_that_have_not_confirmed(
         patient = await revoker.undo(pod="shop/web", serial="", identity="", by="uid 0", wait=30.0)
         assert patient["pending"] == []
         assert asked == [hasty["trustSequence"], *[patient["trustSequence"]] * 2]
+
+
+async def test_while_the_mesh_is_renamed_an_identity_is_revoked_under_each_of_its_names(tmp_path: Path, store: Store) -> None:
+    with opened(tmp_path) as citadel:
+        revoker = StoreRevoker(store, Revocations(citadel.ground, citadel.authorities), names=lambda: ("new.example", "cluster.local"))
+        await revoke(revoker, identity=IDENTITY)
+        renamed = IDENTITY.replace("cluster.local", "new.example")
+        assert {each["value"] for each in revoker.revocations()["items"]} == {IDENTITY, renamed}
+        await revoke(revoker, identity="spiffe://b.td/ns/shop/sa/web")
+        await revoker.undo(pod="", serial="", identity=IDENTITY, by="uid 0", wait=0.0)
+        assert [each["value"] for each in revoker.revocations()["items"]] == ["spiffe://b.td/ns/shop/sa/web"]
