@@ -1,7 +1,7 @@
 """Revocations: what is not believed any more, kept, published to every agent, and asked for before anything is issued."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, NoReturn
@@ -27,6 +27,7 @@ from hauberk.identity.trust import Revoked, Trust
 from hauberk.kit.log import logger
 
 _POD: Final = "pod "
+_Key = tuple[What, str]
 _REVIEWED_EVERY: Final = timedelta(minutes=10)
 
 _log = logger("citadel")
@@ -115,30 +116,41 @@ class Revocations:
 
     async def revoke(self, target: Target, *, by: str, reason: str = "") -> Revocation:
         """It is revoked, on disk, and on its way to every agent; again: it stays as it was."""
+        (done,) = await self.revoke_all((target,), by=by, reason=reason)
+        return done
+
+    async def revoke_all(self, targets: Sequence[Target], *, by: str, reason: str = "") -> tuple[Revocation, ...]:
+        """All of them at once: one transaction, one Trust, one list."""
         async with self._changing:
             now = self._ground.clock.now()
-            key = (target.what, target.value)
-            if (known := self._rows.get(key)) is not None:
-                living = await asyncio.to_thread(self.certificates, target)
-                return Revocation(row=known, certificates=living, sequence=self._ground.publication.trust.sequence)
-            row = RevocationRow(
-                what=target.what, value=target.value, name=target.name, at=now, by=by, reason=reason, until=self._until(target)
-            )
+            wanted = [self._row(target, now, by, reason) for target in targets]
+            fresh = {(row.what, row.value): row for row in wanted if (row.what, row.value) not in self._rows}
             # First in memory: from this moment on nothing is issued, and what is being issued now is asked about again.
-            self._rows[key] = row
+            self._rows |= fresh
+            living = await asyncio.to_thread(lambda: [self.certificates(target) for target in targets])
             try:
-                return await self._revoke(row, target, now)
+                await self._begin({key: held for key, held in zip(map(_key, targets), living, strict=True) if key in fresh}, now)
             except Exception:
-                del self._rows[key]
+                self._rows = {key: row for key, row in self._rows.items() if key not in fresh}
                 raise
+            sequence = self._ground.publication.trust.sequence
+            rows = [self._rows[_key(target)] for target in targets]
+            return tuple(Revocation(row=row, certificates=held, sequence=sequence) for row, held in zip(rows, living, strict=True))
 
-    async def _revoke(self, row: RevocationRow, target: Target, now: datetime) -> Revocation:
-        living = await asyncio.to_thread(self.certificates, target)
-        marks = (write_revoked(each.serial, now, row.told) for each in living)
-        trust = await self._publish(now, write_revocation(row), *marks)
-        await self._ground.audit(_event(EventKind.REVOKED, row, living, row.by))
-        _log.warning("revoked", what=row.what.value, value=row.value, by=row.by, reason=row.reason, certificates=len(living))
-        return Revocation(row=row, certificates=living, sequence=trust.sequence)
+    async def _begin(self, concerned: Mapping[_Key, tuple[IssuedRow, ...]], now: datetime) -> None:
+        """What is new in memory is on disk, published and in the ledger."""
+        if not concerned:
+            return
+        rows = {key: self._rows[key] for key in concerned}
+        marks = (write_revoked(each.serial, now, rows[key].told) for key, living in concerned.items() for each in living)
+        await self._publish(now, *map(write_revocation, rows.values()), *marks)
+        await self._ground.audit(*(_event(EventKind.REVOKED, row, concerned[key], row.by) for key, row in rows.items()))
+        for key, row in rows.items():
+            _log.warning("revoked", what=row.what.value, value=row.value, by=row.by, reason=row.reason, certificates=len(concerned[key]))
+
+    def _row(self, target: Target, now: datetime, by: str, reason: str) -> RevocationRow:
+        until = self._until(target)
+        return RevocationRow(what=target.what, value=target.value, name=target.name, at=now, by=by, reason=reason, until=until)
 
     async def undo(self, target: Target, *, by: str) -> Revocation:
         """It is believed again, with the certificates that it had; raises NotRevoked."""
@@ -225,6 +237,10 @@ class Revocations:
             pods=frozenset(value for what, value in self._rows if what is What.POD),
             holders=frozenset((each.serial, each.pod) for each in self._listed.values()),
         )
+
+
+def _key(target: Target) -> _Key:
+    return target.what, target.value
 
 
 def pod_of(holder: str) -> str:

@@ -146,8 +146,8 @@ class ServedMachines:
         served = self._served
         authorities = [row.id for row in served.citadel.authorities.rows]
         living = [row for row in read_living(served.ground.state, self._now(), authorities) if row.node == node]
-        for row in living:
-            await served.revocations.revoke(Target(what=What.SERIAL, value=row.serial, name=row.serial), by="ban", reason=reason)
+        targets = [Target(what=What.SERIAL, value=row.serial, name=row.serial) for row in living]
+        await served.revocations.revoke_all(targets, by="ban", reason=reason)
         return [row.serial for row in living]
 
     # --- for the status

@@ -166,6 +166,28 @@ async def test_what_is_revoked_twice_over_stays_revoked_when_one_is_undone(tmp_p
         assert row_of(made.citadel, first).revoked_at is not None
 
 
+async def test_many_are_revoked_by_one_trust(tmp_path: Path) -> None:
+    with revoking(tmp_path) as made:
+        svids = [await issue(made.citadel) for _ in range(50)]
+        known = await made.revocations.revoke(by_serial(svids[0]), by=BY, reason="first")
+        told: list[int] = []
+
+        async def listen() -> None:
+            async for trust in made.citadel.changes():
+                told.append(trust.sequence)
+
+        listening = asyncio.create_task(listen())
+        await asyncio.sleep(0)
+        done = await made.revocations.revoke_all([by_serial(each) for each in svids], by="ban", reason="all")
+        await asyncio.sleep(0)
+        listening.cancel()
+        assert len(told) == 2
+        assert made.listed() == {each.serial for each in svids}
+        assert done[0].row == known.row
+        assert {each.row.reason for each in done[1:]} == {"all"}
+        assert [each.certificates[0].serial for each in done] == [each.serial for each in svids]
+
+
 async def test_revoking_again_changes_nothing(tmp_path: Path) -> None:
     with revoking(tmp_path) as made:
         first = await made.revocations.revoke(BY_POD, by=BY, reason="first")
