@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 from starlette.routing import Route
 from tests.e2e import objects, processes, unprivileged
 from tests.e2e.callers import ask
@@ -39,6 +40,22 @@ SEAL = b"passphrase-of-the-key-store-7041"
 COMPANY = b"passphrase-of-the-company-key-2718"
 WRONG = b"a-wrong-passphrase-of-somebody-3141"
 TYPED = "passphrase-typed-as-a-name-1618"
+FETCHING = """
+import base64, json
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from spiffe import WorkloadApiClient
+with WorkloadApiClient() as client:
+    key = client.fetch_x509_svid().private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    token = client.fetch_jwt_svid(audience={"api"}).token
+    client.validate_jwt_svid(token=token, audience="api")
+    refused = 0
+    for wrong, audience in ((token, "other"), (token[:-4] + "AAAA", "api")):
+        try:
+            client.validate_jwt_svid(token=wrong, audience=audience)
+        except Exception:
+            refused += 1
+    print(json.dumps({"key": base64.b64encode(key).decode(), "token": token, "refused": refused}))
+"""
 
 
 @dataclass
@@ -67,11 +84,20 @@ def private(path: Path, content: bytes) -> Path:
     return path
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     directory = tmp_path_factory.mktemp("secrets")
     seal = private(directory / "seal", SEAL + b"\n")
-    settings = {"HAUBERK_CA_PASSPHRASE_FILE": str(seal), "HAUBERK_CERTIFICATE_LIFETIME": "6s"}
+    settings = {
+        "HAUBERK_CA_PASSPHRASE_FILE": str(seal),
+        "HAUBERK_CERTIFICATE_LIFETIME": "6s",
+        "HAUBERK_LISTEN": f"127.0.0.1:{_free_port()}",
+    }
     with running_mesh(f"leaks-{os.getpid()}", settings=settings) as mesh:
         shop = mesh.namespace("shop")
         objects.apply(
@@ -97,7 +123,8 @@ def live(told: Told) -> None:
     _import(told)
     until(lambda: serial_of(shop, "web") != first, "a rotation")
     assert ask(shop, "client", "http", "web", 80)["status"] == 200
-    token(told)
+    _join_token(told)
+    _workload_secrets(told)
     _keep_keys(told)
     for words in (
         *(("status",), ("proxy", "status"), ("describe", "pod", "web", "-n", "shop"), ("get", "pods,cm,sa", "-A", "-o", "yaml")),
@@ -155,11 +182,24 @@ def _import(told: Told) -> None:
     until(lambda: told.shop.mesh.api("GET", "/v1/ca/import").get("slot") == "active", "the import")
 
 
-def token(told: Told) -> None:
-    """A join token, where this mesh takes other machines."""
-    status, answer = UnixHttp(told.shop.mesh.places.api_socket).request("POST", "/v1/ca/tokens", json={"node": "n2"})
-    if status == 200:
-        told.secrets.append(Secret("a join token", str(answer["token"]).encode()))
+def _join_token(told: Told) -> None:
+    """A token with which another machine could join, and one more that makes it worthless."""
+    for name in ("n2.join", "n2-again.join"):
+        told.hauberk("ca", "token", "create", "n2", "-o", told.directory / name)
+        document = json.loads((told.directory / name).read_text())
+        # Its first part is its name and may be told; who has the rest can join.
+        parts = re.findall(r"[\w-]{20,}", document["token"])
+        assert parts
+        told.secrets += [Secret("a join token", part.encode()) for part in parts]
+
+
+def _workload_secrets(told: Told) -> None:
+    """What a program fetches for itself by the Workload API: a key and a token, which is then judged, whole and forged."""
+    done = told.shop.exec("client", sys.executable, "-c", FETCHING).check()
+    found = json.loads(done.stdout)
+    told.secrets.append(of_key("a program's key", load_der_private_key(base64.b64decode(found["key"]), None)))
+    told.secrets.append(Secret("a program's token", found["token"].rpartition(".")[2].encode()))
+    assert found["refused"] == 2
 
 
 def _ask_all(told: Told, name: str, http: UnixHttp, routes: Any) -> None:
@@ -233,6 +273,24 @@ def test_control_plane_and_agent_forbid_that_their_memory_is_dumped(part: str) -
         places = {"HAUBERK_STATE_DIR": f"{directory}/state", "HAUBERK_RUN_DIR": f"{directory}/run"}
         done = subprocess.run([sys.executable, "-c", run], env={**os.environ, **places}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "dumpable: 0\n"), done.stderr
+
+
+@pytest.mark.parametrize("given", ["wrong", "typed"])
+def test_a_control_plane_that_cannot_open_its_keys_says_why_and_quotes_and_changes_nothing(given: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="hb-") as directory:
+        keys = Path(directory, "state", "default", "ca")
+        keys.mkdir(mode=0o700, parents=True)
+        FileKeyStore(keys, Passphrase(SEAL)).create("root-1")
+        before = (keys / "root-1.pem").read_bytes()
+        named = str(private(Path(directory, "wrong"), WRONG)) if given == "wrong" else TYPED
+        settings = {"HAUBERK_STATE_DIR": f"{directory}/state", "HAUBERK_RUN_DIR": f"{directory}/run", "HAUBERK_CA_PASSPHRASE_FILE": named}
+        command = [sys.executable, "-m", "hauberk", "control-plane", "--mesh", "default"]
+        done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, check=False, timeout=60)
+        assert done.returncode == 1
+        reason = {"wrong": b"the passphrase is wrong", "typed": b"HAUBERK_CA_PASSPHRASE_FILE: it is not an absolute path"}[given]
+        assert reason in done.stderr
+        assert search(done.stdout + done.stderr, [Secret("a passphrase", each) for each in (SEAL, WRONG, TYPED.encode())]) == set()
+        assert (keys / "root-1.pem").read_bytes() == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="this is what it is run by")
