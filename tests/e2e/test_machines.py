@@ -255,6 +255,10 @@ async def test_a_machine_gets_no_certificate_for_a_pod_of_another(site: Site, se
     subject = PodSubject(namespace="placed", name="home", uid=uid(placed, "home"))
     with pytest.raises(CertificateRefused, match="does not run on node 'n2'"):
         await issue(second, subject)
+    client = CitadelClient(local_channel(second.places.citadel_socket))
+    with pytest.raises(CertificateRefused, match="does not run on node 'n2'"):
+        await client.issue_token(subject, ("somebody",))
+    await client.close()
     with pytest.raises(CertificateRefused, match="another one by now"):
         await issue(second, PodSubject(namespace="placed", name="web", uid=uid(placed, "home")))
     until(lambda: "certificate-refused" in events(site), "the refusals in the ledger")

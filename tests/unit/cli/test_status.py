@@ -52,3 +52,16 @@ def test_an_alarm_is_not_healthy_and_is_told_in_its_own_words() -> None:
     document = join(PILOT, {**AGENT, "proxies": [alarming]})
     assert not healthy(document)
     assert "default/web-1: its certificate ended at noon" in tables(document)
+
+
+def test_agents_of_other_machines_are_shown_as_the_control_plane_knows_them() -> None:
+    there = {"node": "there", "ready": False, "pods": 2}
+    document = join({**PILOT, "agents": [there]}, AGENT)
+    assert [each["node"] for each in document["agents"]] == ["here", "there"]
+    assert not healthy(document)
+    assert any("agent there" in line and "not ready" in line for line in tables(document))
+
+
+def test_an_agent_that_is_cut_off_says_why() -> None:
+    cut_off = {"node": "here", "ready": False, "pods": 1, "problem": "node here was banned"}
+    assert any("node here was banned" in line for line in tables(join(None, {**AGENT, "agents": [cut_off]})))
