@@ -33,6 +33,15 @@ def test_settings_that_act_are_typed() -> None:
     assert config.hauberk.certificate_lifetime == timedelta(seconds=90)
 
 
+def test_aliases_of_the_trust_domain_are_names_each() -> None:
+    config, findings = parse_mesh_config("trustDomain: new.example\ntrustDomainAliases: [old.example, older.example]\n")
+    assert config and not findings
+    assert config.trust_domain_aliases == ("old.example", "older.example")
+    config, findings = parse_mesh_config("trustDomainAliases: [good.example, 'Spiffe://x']\n")
+    assert config is None
+    assert [(each.code, each.at[-1]) for each in findings] == [("HBK0108", 1)]
+
+
 def test_no_settings_are_the_defaults() -> None:
     assert parse_mesh_config("") == (MeshConfig(), ())
     assert mesh_config_of(None) == MeshConfig()

@@ -347,3 +347,8 @@ def test_39_22_the_sequence_never_goes_back(b: Domain) -> None:
 def test_an_alias_is_ours_whoever_is_federated_by_that_name(b: Domain, c: Domain) -> None:
     trust = Trust(sequence=1, trust_domain="a.td", x509_authorities=(c.root,), federated=(b.bundle(),), aliases=("b.td", "z.td"))
     assert {each.trust_domain: each.x509_authorities for each in trust.others} == {"b.td": (c.root,), "z.td": (c.root,)}
+
+
+def test_a_sequence_of_64_bits_reaches_the_agents(b: Domain) -> None:
+    trust = Trust(sequence=1, trust_domain="a.td", federated=(b.bundle(2**64 - 1),), aliases=("old.td",))
+    assert Trust.from_wire(trust.to_wire()) == trust
