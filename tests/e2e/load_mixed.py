@@ -155,7 +155,9 @@ def mixed_load(mesh: MeshNamespace, *, kept: int = 400, fresh: int = 100, lastin
         "lasting": (TCP_PORT, lasting, 1, False),
     }
     plan = {kind: each for kind, each in every.items() if each[1]}
-    mesh.run("load", [sys.executable, "-c", _LOAD, "web", json.dumps(plan)])
+    # By its address, because the agent, which some tests kill, is also who resolves names.
+    address = mesh.get("services", "web")["spec"]["clusterIP"]
+    mesh.run("load", [sys.executable, "-c", _LOAD, address, json.dumps(plan)])
     mesh.log_line("load", "started")
     load = MixedLoad(mesh, mesh.pod("load"))
     yield load
