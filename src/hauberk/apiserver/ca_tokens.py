@@ -22,7 +22,7 @@ async def get_discovery(request: Request) -> Response:
 
 async def get_keys(request: Request) -> Response:
     """GET /v1/ca/jwks.json: the keys."""
-    return JSONResponse(_keys(request).keys(), media_type="application/jwk-set+json")
+    return JSONResponse(_keys(request).keys())
 
 
 ROUTES = (
