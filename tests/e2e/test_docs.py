@@ -25,12 +25,14 @@ PAGES = (
     "docs/tutorial/your-first-mesh.md",
     "docs/tutorial/rotate-everything.md",
     "docs/how-to/add-a-machine.md",
+    "docs/how-to/federate.md",
     "docs/how-to/mesh-two-programs.md",
     "docs/how-to/plug-in-your-ca.md",
     "docs/how-to/recover-from-a-lost-key.md",
     "docs/how-to/revoke-an-identity.md",
 )
 NEEDS_A_MESH = (
+    "docs/how-to/federate.md",
     "docs/how-to/mesh-two-programs.md",
     "docs/how-to/plug-in-your-ca.md",
     "docs/how-to/recover-from-a-lost-key.md",
