@@ -141,7 +141,7 @@ def test_a_stream_goes_on_after_the_agent_was_killed(ids: MeshNamespace) -> None
 
     def is_told_again() -> bool:
         lines[:] = [line for line in ids.log("lasting").splitlines() if "serial" in line]
-        return json.loads(lines[-1])["serial"] != first["serial"]
+        return bool(json.loads(lines[-1])["serial"] != first["serial"])
 
     until(is_told_again, "another message")
     assert json.loads(lines[-1])["spiffeId"] == first["spiffeId"]
@@ -265,6 +265,35 @@ def test_a_container_that_reaches_the_socket_of_the_machine_is_nobody(ids: MeshN
     assert (
         outsider.code(prefix=("unshare", "--net", *(() if os.geteuid() == 0 else ("--user", "--map-current-user")))) == "PERMISSION_DENIED"
     )
+
+
+def test_a_connection_ends_with_the_process_that_made_it(ids: MeshNamespace, outsider: Outsider) -> None:
+    """Who inherits it, or is handed it, was not looked at."""
+    declare(ids.mesh, entry(outsider))
+    until(lambda: outsider.code() == "OK", "the entry")
+    code = (
+        "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
+        "s.send(b'PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n' + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])); assert s.recv(1); "
+        "child = os.fork(); child and os._exit(0); "
+        "n = 0\nwhile s.recv(65536): n += 1\nprint('closed', flush=True)"
+    )
+    command = [str(outsider.program), "-c", code, str(ids.mesh.places.workload_socket)]
+    done = subprocess.run(command, env=outsider.environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "closed\n", done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_the_same_program_of_another_user_is_nobody(ids: MeshNamespace, outsider: Outsider) -> None:
+    declare(ids.mesh, entry(outsider))
+    until(lambda: outsider.code() == "OK", "the entry")
+    code = (
+        f"import os, runpy, sys, grpc; os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534); "
+        f"sys.argv[1:] = ['raw', 'FetchX509SVID', {HEADER!r}]; runpy.run_path({CLIENT!r}, run_name='__main__')"
+    )
+    with_modules = f"import spiffe; {code}"
+    command = [str(outsider.program), "-c", with_modules]
+    done = subprocess.run(command, env=outsider.environment, capture_output=True, text=True, timeout=60, check=False)
+    assert json.loads(done.stdout)["code"] == "PERMISSION_DENIED", done.stderr
 
 
 def test_an_unknown_selector_is_refused_when_it_is_applied(ids: MeshNamespace, outsider: Outsider) -> None:

@@ -37,6 +37,8 @@ def main(mode: str, *arguments: str) -> None:
             listen()
         case "validate":
             validate(arguments[0], sys.stdin.readline().strip())
+        case _:
+            raise SystemExit(f"{mode} is nothing this program does")
 
 
 def fetch(audience: Sequence[str]) -> None:
@@ -44,14 +46,14 @@ def fetch(audience: Sequence[str]) -> None:
         svid = client.fetch_x509_svid()
         token = client.fetch_jwt_svid(audience=set(audience) or {"api"})
         judged = client.validate_jwt_svid(token=token.token, audience=sorted(token.audience)[0])
-        domain = TrustDomain(svid.spiffe_id.trust_domain.name)
+        bundle = client.fetch_jwt_bundles().get_bundle_for_trust_domain(TrustDomain(svid.spiffe_id.trust_domain.name))
         tell(
             **described(client.fetch_x509_context()),
             identities=len(client.fetch_x509_svids()),
             token=token.token,
             subject=str(token.spiffe_id),
             judged=str(judged.spiffe_id),
-            keys=sorted(client.fetch_jwt_bundles().get_bundle_for_trust_domain(domain).jwt_authorities),
+            keys=sorted(bundle.jwt_authorities) if bundle else [],
             x509Domains=sorted(each.trust_domain.name for each in client.fetch_x509_bundles().bundles),
         )
 
@@ -77,7 +79,7 @@ def raw(method: str, headers: Sequence[str]) -> dict[str, Any]:
     metadata = tuple((name, value) for name, _, value in (each.partition("=") for each in headers))
     with grpc.insecure_channel(os.environ["SPIFFE_ENDPOINT_SOCKET"]) as channel:
         streamed = method.startswith("Fetch") and method != "FetchJWTSVID"
-        call = (channel.unary_stream if streamed else channel.unary_unary)(f"/SpiffeWorkloadAPI/{method}")
+        call: Any = (channel.unary_stream if streamed else channel.unary_unary)(f"/SpiffeWorkloadAPI/{method}")
         try:
             answer = call(b"", metadata=metadata, timeout=10)
             size = len(next(iter(answer)) if isinstance(answer, Iterator) else answer)
@@ -90,7 +92,8 @@ def listen() -> None:
     """One stream without the library, which would begin another: how large each message is, and how it ends."""
     with grpc.insecure_channel(os.environ["SPIFFE_ENDPOINT_SOCKET"]) as channel:
         try:
-            for message in channel.unary_stream("/SpiffeWorkloadAPI/FetchX509SVID")(b"", metadata=(("workload.spiffe.io", "true"),)):
+            call: Any = channel.unary_stream("/SpiffeWorkloadAPI/FetchX509SVID")
+            for message in call(b"", metadata=(("workload.spiffe.io", "true"),)):
                 tell(bytes=len(message))
         except grpc.RpcError as error:
             tell(code=error.code().name, details=error.details())
