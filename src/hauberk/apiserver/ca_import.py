@@ -42,7 +42,8 @@ async def post_import(request: Request) -> Response:
     """POST /v1/ca/import: the authority is taken (its exchange of the root goes on after the answer), or every fault is told."""
     importer, asked = _importer(request), await read_request(request, ImportRequest)
     files = asked.named()
-    if bool(asked.directory) == bool(asked.certificates and asked.key) or (asked.directory and (asked.certificates or asked.key)):
+    single = bool(asked.certificates or asked.key or asked.roots)
+    if bool(asked.directory) == single or (single and not (asked.certificates and asked.key)):
         raise _invalid("name either a directory, or certificates and a key")
     if relative := sorted(name for name, path in files.items() if not path.startswith("/")):
         raise _invalid(f"{', '.join(relative)}: not an absolute path")
