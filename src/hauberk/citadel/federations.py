@@ -21,7 +21,7 @@ from hauberk.citadel.federation import (
 )
 from hauberk.citadel.federation_settings import FederationSettings
 from hauberk.citadel.ground import Ground
-from hauberk.citadel.state import Write
+from hauberk.citadel.state import StateUnusable, Write
 from hauberk.citadel.state_federation import read_federation, remove_federated, write_federated
 from hauberk.identity.bundle_document import InvalidBundle, ParsedBundle, encode_bundle
 from hauberk.identity.bundle_file import parse_bundle_file
@@ -116,7 +116,11 @@ class Federations:
             age = self._ground.clock.now() - row.fetched
             left = pause if row.problem else min(pause, max(pause - age, timedelta(0)))
             await self._sleep(left.total_seconds())
-            await self.refresh(source)
+            try:
+                await self.refresh(source)
+            except StateUnusable as exc:
+                # The bundle is asked for again; what it says is not believed before it is on disk.
+                _log.error("a bundle cannot be kept", trust_domain=source.trust_domain, reason=str(exc))
 
     async def refresh(self, source: Source) -> None:
         """The endpoint of `source` has been asked; whatever it answered that may not be believed, the last good bundle stays."""

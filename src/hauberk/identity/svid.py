@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from hauberk.identity.spiffe_id import InvalidSpiffeId, SpiffeId
+from hauberk.identity.trust_bundle import UNREADABLE
 
 
 class InvalidSvid(ValueError):
@@ -76,7 +77,7 @@ def leaf_spiffe_id(leaf: x509.Certificate) -> SpiffeId:
     """The identity `leaf` proves, if its extensions are those of an X509-SVID of a workload (not of an authority)."""
     try:
         extensions = leaf.extensions
-    except ValueError as exc:
+    except UNREADABLE as exc:
         raise InvalidSvid("the certificate's extensions cannot be read") from exc
     spiffe_id = _single_uri(extensions)
     if not spiffe_id.is_workload:

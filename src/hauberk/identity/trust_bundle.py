@@ -2,12 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from hauberk.identity.spiffe_id import InvalidSpiffeId, SpiffeId
+
+# What `extensions` of a certificate raises that was not made by the rules; only the first is a ValueError.
+UNREADABLE: Final = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+_CURVES: Final = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+_LEAST_RSA, _MOST_RSA = 2048, 8192  # bits; a larger key would cost every handshake
 
 
 class InvalidTrustBundle(ValueError):
@@ -52,10 +59,11 @@ def check_authority(certificate: x509.Certificate) -> None:
         extensions = certificate.extensions
         constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = extensions.get_extension_for_class(x509.KeyUsage).value
-    except (ValueError, x509.ExtensionNotFound) as exc:
+    except (*UNREADABLE, x509.ExtensionNotFound) as exc:
         raise InvalidTrustBundle("a trust bundle's certificate lacks basic constraints or key usage") from exc
     if not (constraints.ca and usage.key_cert_sign):
         raise InvalidTrustBundle("a trust bundle's certificate may not sign certificates")
+    _check_key(certificate)
     for uri in _uris(extensions):
         try:
             is_workload = SpiffeId.parse(uri).is_workload
@@ -65,9 +73,26 @@ def check_authority(certificate: x509.Certificate) -> None:
             raise InvalidTrustBundle("a trust bundle's certificate names a workload, which no signing certificate does")
 
 
+def _check_key(certificate: x509.Certificate) -> None:
+    """Its key is of a kind that proxies know: what one of them cannot load, it refuses with all that came along."""
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise InvalidTrustBundle("a trust bundle's certificate has a key that cannot be read") from exc
+    match key:
+        case ec.EllipticCurvePublicKey() if key.curve.name in _CURVES:
+            return
+        case ed25519.Ed25519PublicKey():
+            return
+        case rsa.RSAPublicKey() if _LEAST_RSA <= key.key_size <= _MOST_RSA:
+            return
+        case _:
+            raise InvalidTrustBundle("a trust bundle's certificate has a key of a kind or size that is not used here")
+
+
 def _uris(extensions: x509.Extensions) -> Iterator[str]:
     try:
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
+    except (*UNREADABLE, x509.ExtensionNotFound):
         return
     yield from names.get_values_for_type(x509.UniformResourceIdentifier)

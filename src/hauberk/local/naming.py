@@ -6,9 +6,11 @@ from collections.abc import Collection, Sequence
 from hauberk.api.config_map import ConfigMap
 from hauberk.api.mesh_config import NAME, ROOT_NAMESPACE, mesh_config_of
 from hauberk.citadel.federations import Federations
+from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.nodes import Nodes
 from hauberk.citadel.renaming import Renaming
 from hauberk.citadel.revocation import Revocations, Target
+from hauberk.citadel.state import StateUnusable
 from hauberk.citadel.state_revocations import What
 from hauberk.identity.spiffe_id import SpiffeId
 from hauberk.kit.log import logger
@@ -49,7 +51,12 @@ class Naming:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except (StateUnusable, KeyUnreadable) as exc:
+                if str(exc) != self._told:
+                    _log.error("the trust domain cannot be renamed", reason=str(exc))
+                self._told = str(exc)
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def look(self) -> None:

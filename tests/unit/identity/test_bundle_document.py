@@ -6,11 +6,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.identity.conftest import Authorities
+from tests.unit.identity.conftest import NOW, Authorities
 
 from hauberk.identity.bundle_document import MAX_BYTES, MAX_SEQUENCE, InvalidBundle, ParsedBundle, encode_bundle, parse_bundle
 from hauberk.identity.jwk_key import encode_public_key
@@ -174,3 +178,30 @@ def test_whatever_stands_in_keys_is_read_or_refused_and_never_fails(value: objec
             parse_bundle(json.dumps(document).encode(), TD)
         except InvalidBundle as refused:
             assert str(refused)
+
+
+def authority_with(key: CertificateIssuerPrivateKeyTypes, *extensions: x509.ExtensionType) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 7, NOW, NOW + timedelta(days=1))
+    usage = dict.fromkeys(("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False)
+    sign = x509.KeyUsage(**usage, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False)
+    for extension in (x509.BasicConstraints(True, None), sign, *extensions):
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(key, None if isinstance(key, ed448.Ed448PrivateKey) else hashes.SHA256())
+
+
+def x5c(der: bytes) -> dict[str, object]:
+    return {"kty": "EC", "use": "x509-svid", "x5c": [base64.b64encode(der).decode()]}
+
+
+def test_an_authority_whose_key_no_proxy_would_load_refuses_the_document() -> None:
+    for key in (ed448.Ed448PrivateKey.generate(), rsa.generate_private_key(65537, 1024), ec.generate_private_key(ec.SECP224R1())):
+        with pytest.raises(InvalidBundle, match="kind or size"):
+            parse(x5c(authority_with(key).public_bytes(Encoding.DER)))
+
+
+def test_a_certificate_that_says_something_twice_is_refused_and_does_no_more_harm() -> None:
+    twice = [x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.2.3.{last}"), b"\x05\x00") for last in (4, 5)]
+    made = authority_with(ec.generate_private_key(ec.SECP256R1()), *twice).public_bytes(Encoding.DER)
+    with pytest.raises(InvalidBundle, match="basic constraints or key usage"):
+        parse(x5c(made.replace(b"\x06\x03\x2a\x03\x05", b"\x06\x03\x2a\x03\x04")))
