@@ -28,7 +28,7 @@ from hauberk.linux import control
 from hauberk.local.ca_import import ServedImport
 from hauberk.local.ca_people import ServedAuthority
 from hauberk.local.citadel import ServedCitadel
-from hauberk.local.federation import ServedFederation, follow_foreign_domains
+from hauberk.local.federation import ServedFederation, follow_foreign_domains, tell_foreign_domains
 from hauberk.local.first_objects import DEFAULT_TRUST_DOMAIN, declared_trust_domains, put_first_objects
 from hauberk.local.names import NamesTable
 from hauberk.local.naming import Naming
@@ -109,6 +109,8 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
     pilot = Pilot(store, SidecarTranslator(), settings=MeshSettings(certificate_life=settings.citadel.certificate_lifetime), clock=clock)
     machines = ServedMachines(store, served, settings.listen)
     federation = ServedFederation(served.citadel, settings.citadel.federation)
+    # Before the first push: a control plane that comes back must not tell proxies for a moment that nobody is federated.
+    tell_foreign_domains(served.citadel.trust, pilot)
     renaming = Renaming(served.citadel)
     naming = Naming(
         store,

@@ -12,6 +12,7 @@ from hauberk.citadel.federation import Federated, FederationRefused, Profile, So
 from hauberk.citadel.federation_settings import FederationSettings, Listen
 from hauberk.citadel.federations import Federations
 from hauberk.identity.bundle_document import encode_bundle
+from hauberk.identity.trust import Trust
 from hauberk.identity.trust_bundle import to_pem
 from hauberk.pilot.pilot import Pilot
 
@@ -107,7 +108,12 @@ def _authority(certificate: Any) -> dict[str, Any]:
     }
 
 
+def tell_foreign_domains(trust: Trust, pilot: Pilot) -> None:
+    """Every proxy lets members of the federated domains as far as the policies."""
+    pilot.federate(tuple(each.trust_domain for each in trust.federated))
+
+
 async def follow_foreign_domains(citadel: Citadel, pilot: Pilot) -> None:
     """Every proxy is told of the federated domains as they come and go, until cancelled."""
     async for trust in citadel.changes():
-        pilot.federate(tuple(each.trust_domain for each in trust.federated))
+        tell_foreign_domains(trust, pilot)
