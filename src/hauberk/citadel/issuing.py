@@ -7,13 +7,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from hauberk.citadel.attestation import AttestationRefused, Attested, Attestor, Caller, Refusals
 from hauberk.citadel.authorities import Issuing, NoIssuer
+from hauberk.citadel.casting import Caster
 from hauberk.citadel.ground import Ground
 from hauberk.citadel.group_commit import GroupCommit
-from hauberk.citadel.key_signer import KeySigner
 from hauberk.citadel.rate_limit import RateLimit, TooMany
 from hauberk.citadel.rotation import holder_name
 from hauberk.citadel.serials import next_serial, serial_text
@@ -22,7 +21,7 @@ from hauberk.citadel.state_issued import IssuedRow, write_issued, write_revoked
 from hauberk.citadel.succession import Succession
 from hauberk.identity.csr import InvalidCsr, read_public_key_der
 from hauberk.identity.event import Event, EventKind
-from hauberk.identity.template import InvalidTemplate, PublicKey, build_leaf
+from hauberk.identity.template import InvalidTemplate, PublicKey
 from hauberk.identity.trust_bundle import to_pem
 from hauberk.identity.wire import IssueReply, IssueRequest
 
@@ -41,7 +40,6 @@ class Issued:
     """A certificate that is on record, with its chain, leaf first and without the root."""
 
     row: IssuedRow
-    leaf: x509.Certificate
     chain_der: tuple[bytes, ...]
 
     @property
@@ -61,6 +59,7 @@ class Issuer:
         self._settings = settings
         self._limit = RateLimit(rate=settings.issue_rate, burst=settings.issue_burst)
         self._hasty: dict[str, float] = {}
+        self._caster = Caster()
         self._records = GroupCommit[IssuedRow](self._write)
 
     async def issue(self, request: IssueRequest, caller: Caller) -> IssueReply:
@@ -110,32 +109,20 @@ class Issuer:
         serial = next_serial()
         lifetime = attested.lifetime or self._settings.certificate_lifetime
         try:
-            template = build_leaf(
-                spiffe_id=attested.spiffe_id,
-                public_key=public_key,
-                issuer=issuing.certificate,
-                serial=serial,
-                now=now,
-                lifetime=lifetime,
-                dns_names=attested.dns_names,
-            )
+            leaf = await self._caster.leaf(issuing, attested, public_key, serial=serial, now=now, lifetime=lifetime)
         except InvalidTemplate as exc:
             raise NoIssuer(f"no certificate can be signed now: {exc}") from exc
-        if isinstance(issuing.signer, KeySigner):
-            leaf = issuing.signer.sign_certificate(template)  # microseconds
-        else:
-            leaf = await asyncio.to_thread(issuing.signer.sign_certificate, template)
         row = IssuedRow(
             serial=serial_text(serial),
             spiffe_id=str(attested.spiffe_id),
             holder=attested.holder,
             node=attested.node,
             authority_id=issuing.id,
-            not_before=leaf.not_valid_before_utc,
-            not_after=leaf.not_valid_after_utc,
+            not_before=leaf.not_before,
+            not_after=leaf.not_after,
             evidence=_ENCODER.encode(dict(attested.evidence)),
         )
-        return Issued(row=row, leaf=leaf, chain_der=(leaf.public_bytes(Encoding.DER), *issuing.chain_der))
+        return Issued(row=row, chain_der=(leaf.der, *issuing.chain_der))
 
     async def _record(self, issued: Issued, attested: Attested, by: str, now: datetime) -> None:
         row = issued.row

@@ -103,13 +103,19 @@ def _valid_within(
     builder: x509.CertificateBuilder, issuer: x509.Certificate, now: datetime, lifetime: timedelta
 ) -> x509.CertificateBuilder:
     """`builder` with a life that lies wholly in its issuer's: what outlives its issuer fails at a moment nobody planned."""
-    begin = max(now - backdate(lifetime), issuer.not_valid_before_utc)
-    end = min(now + lifetime, issuer.not_valid_after_utc)
+    begin, end = leaf_validity(issuer, now, lifetime)
+    return builder.not_valid_before(begin).not_valid_after(end)
+
+
+def leaf_validity(issuer: x509.Certificate, now: datetime, lifetime: timedelta) -> tuple[datetime, datetime]:
+    """Begin and end of a life that lies wholly in its issuer's, in whole seconds; raises InvalidTemplate if there is none."""
     # Certificates know whole seconds only, and begin and end are cut off, not rounded.
-    if int(end.timestamp()) <= int(max(now, begin).timestamp()):
+    begin = max(now - backdate(lifetime), issuer.not_valid_before_utc).replace(microsecond=0)
+    end = min(now + lifetime, issuer.not_valid_after_utc).replace(microsecond=0)
+    if end <= max(now.replace(microsecond=0), begin):
         reason = "too short, or the issuer's certificate has expired or is far from being valid yet"
         raise InvalidTemplate(f"its life would be over before it begins: {reason}")
-    return builder.not_valid_before(begin).not_valid_after(end)
+    return begin, end
 
 
 def _as_authority(
