@@ -64,7 +64,9 @@ class Driver:
         self.sidecars = Sidecars(
             launcher=launcher, client=citadel, trust=trust, places=places, settings=AgentSettings(), records=self.records
         )
-        self.follower = TrustFollower(citadel, trust, holders=lambda: self.sidecars.held, clock=SystemClock())
+        self.follower = TrustFollower(
+            citadel, trust, holders=lambda: self.sidecars.held, clock=SystemClock(), on_contact=self.sidecars.authority_is_back
+        )
         self.pods: dict[str, PodRef] = {}
 
     async def start(self) -> None:

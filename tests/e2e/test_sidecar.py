@@ -27,7 +27,7 @@ ROOT = os.geteuid() == 0
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
 PATIENCE = 30.0  # seconds after which something that should happen will not
-LIFETIME_SECONDS = 4
+LIFETIME_SECONDS = 6  # half of it is how long a control plane may take to start again on a busy machine
 
 OBJECTS = """
 apiVersion: v1

@@ -245,9 +245,11 @@ class Rotation:
         delay = RETRY.delay(self._failures, self._jitter())
         if self.identity is None:
             return delay
-        # While an old certificate still lives, at least ten attempts fit into the rest of its life.
-        left = (self.identity.svid.not_after - self._clock.now()).total_seconds()
-        return min(delay, max(left / 10, _LEAST_SLEEP)) if left > 0 else delay
+        svid = self.identity.svid
+        # While an old certificate still lives, at least ten attempts fit into the rest of its life; afterwards twenty into one life.
+        left = (svid.not_after - self._clock.now()).total_seconds()
+        life = (svid.not_after - svid.not_before).total_seconds()
+        return min(delay, max(left / 10, _LEAST_SLEEP) if left > 0 else max(life / 20, _PATIENCE))
 
     def _chance(self) -> float:
         return (self._jitter() + 1) / 2

@@ -261,6 +261,7 @@ class Sidecars:
         if self._records is not None:
             await self._records.leave(uid)
         self._sidecars.pop(uid, None)
+        self._on_change(uid)
         await asyncio.to_thread(remove_files, self._places, uid)
 
     def set_revoked(self, revoked: Layer) -> None:

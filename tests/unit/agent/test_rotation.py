@@ -255,6 +255,17 @@ async def test_an_alarm_is_told_at_two_thirds_of_a_life_and_its_end_and_the_end_
     assert (phases, rotating.problem) == ([Phase.ALARMING, Phase.ENDED, Phase.GOOD], "")
 
 
+async def test_after_the_end_of_a_short_life_attempts_come_often_still() -> None:
+    clock, published = FakeClock(), list[Identity]()
+    authority = FakeAuthority(clock, timedelta(minutes=1))
+    rotating = rotation(authority, published)
+    await until(lambda: len(published) == 1, rotating.run)
+    authority.failures = unreachable(500)
+    await until(lambda: clock.time > published[0].svid.not_after + timedelta(minutes=5), rotating.run)
+    late = [moment for moment in authority.asked_at if moment > published[0].svid.not_after]
+    assert max(after - before for before, after in pairwise(late)) < timedelta(seconds=4)
+
+
 async def test_an_authority_that_does_not_answer_at_all_is_a_reason_too() -> None:
     clock, published = FakeClock(), list[Identity]()
     authority = FakeAuthority(clock, timedelta(seconds=20))
