@@ -30,6 +30,7 @@ PAGES = (
     "docs/how-to/plug-in-your-ca.md",
     "docs/how-to/recover-from-a-lost-key.md",
     "docs/how-to/revoke-an-identity.md",
+    "docs/how-to/spiffe-identities.md",
 )
 NEEDS_A_MESH = (
     "docs/how-to/federate.md",
@@ -37,6 +38,7 @@ NEEDS_A_MESH = (
     "docs/how-to/plug-in-your-ca.md",
     "docs/how-to/recover-from-a-lost-key.md",
     "docs/how-to/revoke-an-identity.md",
+    "docs/how-to/spiffe-identities.md",
 )
 
 
@@ -81,6 +83,8 @@ def _run(command: str, environment: dict[str, str], directory: Path) -> subproce
 def test_the_commands_of_a_page_do_what_it_says(page: str, environment: dict[str, str], tmp_path: Path) -> None:
     found = list(steps(page))
     assert len([step for step in found if step.command]) >= 5
+    # What a page tells its reader to install; the same is installed here.
+    (tmp_path / "venv").symlink_to(sys.prefix)
     if page in NEEDS_A_MESH:
         assert _run("hauberk up --detach --wait", environment, tmp_path).returncode == 0
     for step in found:
