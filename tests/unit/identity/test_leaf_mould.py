@@ -14,7 +14,7 @@ from tests.unit.identity.conftest import NOW, Authorities
 
 from hauberk.identity.leaf_mould import LeafMould, NoMould
 from hauberk.identity.spiffe_id import SpiffeId
-from hauberk.identity.template import PublicKey, build_leaf
+from hauberk.identity.template import PublicKey, build_leaf, build_root
 
 CHANCE = random.Random(7)
 
@@ -88,3 +88,23 @@ def test_times_of_another_form_and_shorter_serials_have_no_mould(authorities: Au
         mould.cast(some_serial(), NOW, datetime(2050, 1, 1, tzinfo=UTC), key)
     with pytest.raises(NoMould):
         mould.cast(5, NOW, NOW, key)
+
+
+def test_an_issuer_with_an_rsa_key_has_moulds_too() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    root = build_root(
+        trust_domain="cluster.local", public_key=key.public_key(), serial=some_serial(), now=NOW, lifetime=timedelta(days=9)
+    ).sign(key, hashes.SHA256())
+
+    def made(serial: int, public: PublicKey) -> x509.Certificate:
+        spiffe_id = SpiffeId("cluster.local", "/x")
+        life = timedelta(hours=1)
+        return build_leaf(spiffe_id=spiffe_id, public_key=public, issuer=root, serial=serial, now=NOW, lifetime=life).sign(
+            key, hashes.SHA256()
+        )
+
+    mould = LeafMould.of(made(some_serial(), ec.generate_private_key(ec.SECP256R1()).public_key()))
+    serial, public = some_serial(), ec.generate_private_key(ec.SECP256R1()).public_key()
+    expected = made(serial, public)
+    cast = mould.cast(serial, expected.not_valid_before_utc, expected.not_valid_after_utc, public)
+    assert mould.seal(cast, expected.signature) == expected.public_bytes(Encoding.DER)
