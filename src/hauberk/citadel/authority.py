@@ -113,12 +113,13 @@ class Citadel:
             problems=(
                 *(f"{view.id}: {view.problem}" for view in views if view.problem),
                 *(str(skew) for skew in skews),
+                *self._waited_for(),
                 *(problem for tell in self.concerns for problem in tell()),
             ),
         )
 
     async def rotate(self, by: str) -> str:
-        """A new issuing key signs at once; leaves are renewed at their usual time. Its id.
+        """A new issuing key signs at once, or (see `succession`) when all have its revocation list; leaves are renewed as usual. Its id.
 
         Raises ExchangeRefused while the root is being exchanged, NoIssuer if the root's key is not here.
         """
@@ -171,6 +172,11 @@ class Citadel:
     def certificates_of(self, holder_prefix: str) -> tuple[IssuedRow, ...]:
         """All that are remembered of holders whose name begins so (`pod NS/NAME `, `agent NODE`, `outside `), the newest first."""
         return read_issued_to(self.ground.state, holder_prefix=holder_prefix)
+
+    def _waited_for(self) -> tuple[str, ...]:
+        """Who keeps a new issuing key from signing."""
+        waiting, prepared = self.succession.waiting, self.succession.prepared
+        return tuple(f"{prepared.id} waits for {each} {waiting.what}" for each in waiting.whom) if waiting and prepared else ()
 
     def _row(self, pod: str, serial: str) -> IssuedRow | None:
         if serial:

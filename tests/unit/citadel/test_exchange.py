@@ -303,6 +303,8 @@ async def test_where_proxies_have_revocation_lists_a_new_issuing_key_waits_for_i
         assert made.encode() in citadel.trust.crls
         await citadel.housekeeping.tidy()
         assert (await issue(citadel)).chain[1] == before.chain[1]
+        (problem,) = citadel.overview().problems
+        assert problem == f"{made} waits for node here: its agent has not confirmed to have the new issuing key's revocation list"
         await agent.obey()
         await citadel.housekeeping.tidy()
         assert (await issue(citadel)).chain[1] != before.chain[1]
