@@ -38,7 +38,11 @@ from hauberk.identity.wire import AgentSubject, PodSubject, Subject
 from hauberk.kit.tls import Credentials, client_context, server_context
 from hauberk.kit.tls_forwarder import dial_tls
 from hauberk.kit.unix_http import AsyncUnixHttp
+from hauberk.local import joining
+from hauberk.local.failure import LocalFailure
+from hauberk.local.joining_file import JoinFile
 from hauberk.local.remote_doors import API, CITADEL, PROTOCOLS
+from hauberk.testing.answer import MeshFailed
 from hauberk.testing.mesh import Mesh, running_mesh
 from hauberk.testing.namespace import MeshNamespace
 from hauberk.xds.stream import dial
@@ -63,20 +67,19 @@ class Site:
         command = [sys.executable, "-m", "hauberk", "--mesh", self.mesh.places.mesh, *arguments]
         return subprocess.run(command, text=True, capture_output=True, timeout=60, check=False)
 
-    def join_file(self, node: str, *, ttl: str = "10m") -> Path:
+    def join_file(self, node: str, *, ttl: float = 600) -> Path:
         """A new join file for `node`."""
-        self._files += 1
-        path = self._tmp / f"{self._files}.join"
-        done = self.hauberk("ca", "token", "create", node, "--ttl", ttl, "-o", str(path))
-        assert done.returncode == 0, done.stderr
-        return path
+        return self._written(self.mesh.api("POST", "/v1/ca/tokens", {"node": node, "ttl": ttl}))
 
     def changed(self, path: Path, **fields: Any) -> Path:
         """A copy of the join file in which something else stands."""
+        return self._written(json.loads(path.read_text()) | fields)
+
+    def _written(self, document: dict[str, Any]) -> Path:
         self._files += 1
-        copy = self._tmp / f"{self._files}.join"
-        copy.write_text(json.dumps(json.loads(path.read_text()) | fields))
-        return copy
+        path = self._tmp / f"{self._files}.join"
+        path.write_text(json.dumps(document))
+        return path
 
     def machine(self) -> Machine:
         return Machine(self.network, rootless=self.rootless)
@@ -213,32 +216,36 @@ def refused(done: subprocess.CompletedProcess[str], what: str, secret: str) -> N
 
 
 def test_a_token_is_good_once_in_time_for_its_node_and_as_it_was_made(site: Site, second: Machine) -> None:
-    machine = site.machine()
+    machine, places = site.machine(), second.places
+
+    def turned_away(file: Path, what: str) -> None:
+        with pytest.raises(LocalFailure, match=what) as refusal:
+            joining.join(machine.places, JoinFile.read(file))
+        assert secret not in str(refusal.value) + refusal.value.hint
+        assert not machine.places.membership.exists()
+
     try:
         file = site.join_file("n3")
         token = json.loads(file.read_text())["token"]
         secret = token.partition(".")[2]
         tampered = token[:-1] + ("A" if token[-1] != "A" else "B")
-        refused(machine.join(site.changed(file, token=tampered)), "the join token is not valid", secret)
-        refused(machine.join(site.changed(file, node="n4")), "made for another node", secret)
-        refused(machine.join(site.changed(file, node="../n3")), "is no join file, or a damaged one", secret)
+        turned_away(site.changed(file, token=tampered), "the join token is not valid")
+        turned_away(site.changed(file, node="n4"), "made for another node")
+        turned_away(site.changed(file, node="../n3"), "is no join file, or a damaged one")
         local = site.mesh.agent("GET", "/v1/status")["agents"][0]["node"]
-        refused(machine.join(site.changed(file, node=local.lower())), "own machine", secret)
-        short = site.join_file("n5", ttl="1s")
-        # Its own word that it is good for long does not help.
-        lying = site.changed(short, expires="2099-01-01T00:00:00Z")
-        until(lambda: "a token for node n5" not in site.hauberk("ca", "nodes").stderr, "the end of the token")
-        refused(machine.join(short), "the join token expired", secret)
-        refused(machine.join(lying), "the join token expired", secret)
-        assert not machine.places.membership.exists()
-        assert machine.join(file).returncode == 0
-        again = site.machine()
-        refused(again.join(file), "the join token was used already", secret)
-        again.close()
-        logs = b"".join(path.read_bytes() for path in (*site.mesh.places.logs.rglob("*.log"), *machine.places.logs.rglob("*.log")))
+        turned_away(site.changed(file, node=local.lower()), "own machine")
+        short = site.join_file("n5", ttl=1)
+        until(lambda: "n5" not in json.dumps(site.mesh.api("GET", "/v1/ca/nodes")["tokens"]), "the end of the token")
+        turned_away(short, "the join token expired")
+        # The file's own word that it is good for long does not help.
+        turned_away(site.changed(short, expires="2099-01-01T00:00:00Z"), "the join token expired")
+        joining.join(machine.places, JoinFile.read(file))
+        machine.places.membership.unlink()
+        refused(machine.join(file), "the join token was used already", secret)
         until(lambda: events(site).count("node-refused") >= 5 and "node-joined" in events(site), "the refusals in the ledger")
         assert secret not in events(site)
-        assert secret.encode() not in logs
+        logs = (*site.mesh.places.logs.rglob("*.log"), *places.logs.rglob("*.log"))
+        assert secret.encode() not in b"".join(path.read_bytes() for path in logs)
     finally:
         machine.close()
 
@@ -383,7 +390,8 @@ def test_a_banned_machine_is_out_with_all_it_had_until_it_is_readmitted(site: Si
         until(lambda: "node n7 was banned" in machine.status().get("problem", ""), "the agent to say so")
         assert not machine.places.citadel_socket.exists()
         assert site.node("n7")["state"] == "banned"
-        assert "n7 was banned" in site.hauberk("ca", "token", "create", "n7", "-o", str(machine.home / "x")).stderr
+        with pytest.raises(MeshFailed, match="n7 was banned"):
+            site.join_file("n7")
         # Not by a restart, nor by a copy of its key elsewhere.
         machine.hauberk("down")
         machine.places.membership.write_bytes(copied)

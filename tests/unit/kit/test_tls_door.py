@@ -102,6 +102,10 @@ async def opened(tmp_path: Path, seconds: float = 60.0) -> AsyncIterator[Place]:
             await serving
 
 
+def names_in(directory: Path) -> list[str]:
+    return [each.name for each in directory.iterdir()]
+
+
 async def knock(path: Path) -> Stream:
     """A connection to the socket, as soon as somebody listens."""
     async with asyncio.timeout(10):
@@ -124,7 +128,7 @@ async def test_bytes_of_a_known_caller_reach_the_socket_behind_the_door(tmp_path
         stream = await place.dial(place.maker.credentials("n2"))
         assert await answer(stream) == b"hello"
         assert place.door.guests() == {"n2": 1}
-        assert [each.name for each in tmp_path.iterdir()] == ["echo.sock"]  # no key is left behind
+        assert names_in(tmp_path) == ["echo.sock"]  # no key is left behind
         assert [(name_of(each.certificate), each.protocol, each.address) for each in place.visitors] == [("n2", "echo/1", "127.0.0.1")]
         stream[1].close()
 
