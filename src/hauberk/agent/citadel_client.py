@@ -34,7 +34,7 @@ OPTIONS: Final = (
     # By default gRPC would wait up to two minutes before it looks whether a control plane is back.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 300),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     # The proxy of the environment is for the machine's own traffic.

@@ -144,6 +144,9 @@ class Rotation:
     def hasten(self, window: timedelta) -> None:
         """The authority is back: an attempt that has failed is made again at a time of chance within `window`."""
         if self._failures:
+            left = self.identity.svid.not_after - self._clock.now() if self.identity is not None else timedelta()
+            # Who is about to lose his certificate does not wait for a place in a long queue.
+            window = min(window, left / 4) if left > timedelta() else window
             self._not_before = min(self._not_before, self._clock.monotonic() + window.total_seconds() * self._chance())
             self._woken.set()
 
