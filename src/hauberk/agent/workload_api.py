@@ -33,7 +33,14 @@ from hauberk.linux.launch import Launcher
 DOOR: Final = "workload-door"  # the launcher's name of the door's end that it keeps
 SOCKET: Final = "api.sock"
 _GRACE_SECONDS: Final = 0.5
-_OPTIONS: Final = (("grpc.max_receive_message_length", 64 * 1024), ("grpc.so_reuseport", 0), ("grpc.enable_http_proxy", 0))
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", 64 * 1024),
+    ("grpc.max_metadata_size", 8 * 1024),
+    # Of one connection, of which one caller has `MOST_CONNECTIONS` at most.
+    ("grpc.max_concurrent_streams", 64),
+    ("grpc.so_reuseport", 0),
+    ("grpc.enable_http_proxy", 0),
+)
 _log = logger("workload-api")
 
 

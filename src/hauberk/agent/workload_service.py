@@ -79,7 +79,7 @@ class WorkloadService:
 
     async def _x509_svids(self, claims: Sequence[Claim], listening: "Listening") -> bytes:
         trust = self._believed()
-        kept = [await listening.identity(claim) for claim in claims]
+        kept = await listening.identities(claims)
         held = [(each.claim, await each.obtained()) for each in kept]
         for _, key in held:
             self._refuse_revoked(key.svid.spiffe_id)
@@ -190,7 +190,7 @@ class Listening:
         self._identities = identities
         self._trust = trust
         self._stack = AsyncExitStack()
-        self._kept: dict[Claim, KeptIdentity] = {}
+        self._kept: dict[Claim, tuple[KeptIdentity, AsyncExitStack]] = {}
         self._telling: Trust | None = None
 
     async def __aenter__(self) -> "Listening":
@@ -199,18 +199,29 @@ class Listening:
         return self
 
     async def __aexit__(self, *failure: object) -> None:
-        for kept in self._kept.values():
-            kept.told.pop(self, None)
+        await self._keep_only(())
         await self._stack.aclose()
 
-    async def identity(self, claim: Claim) -> KeptIdentity:
-        """The identity of `claim`, kept fresh from now on and for as long as the stream."""
-        kept = self._kept.get(claim)
-        if kept is None:
-            kept = self._kept[claim] = await self._stack.enter_async_context(self._identities.subscribed(claim))
-            kept.told[self] = None
-            self._stack.callback(kept.outcome.subscribe(lambda _: self.changed.set()))
-        return kept
+    async def identities(self, claims: Sequence[Claim]) -> list[KeptIdentity]:
+        """Those of `claims`, and no others, kept fresh until something else is asked for or the stream ends."""
+        await self._keep_only(claims)
+        for claim in claims:
+            if claim not in self._kept:
+                self._kept[claim] = await self._listen_to(claim)
+        return [self._kept[claim][0] for claim in claims]
+
+    async def _listen_to(self, claim: Claim) -> tuple[KeptIdentity, AsyncExitStack]:
+        stack = AsyncExitStack()
+        kept = await stack.enter_async_context(self._identities.subscribed(claim))
+        kept.told[self] = None
+        stack.callback(kept.told.pop, self, None)
+        stack.callback(kept.outcome.subscribe(lambda _: self.changed.set()))
+        return kept, stack
+
+    async def _keep_only(self, claims: Sequence[Claim]) -> None:
+        for claim in self._kept.keys() - set(claims):
+            _, stack = self._kept.pop(claim)
+            await stack.aclose()
 
     def tells(self, trust: Trust) -> None:
         """What is sent next is made of `trust`."""
@@ -218,7 +229,7 @@ class Listening:
 
     def has_told(self) -> None:
         """It has been sent: the transport has taken it."""
-        for kept in self._kept.values():
+        for kept, _ in self._kept.values():
             kept.told[self] = self._telling
         self._identities.changed()
 

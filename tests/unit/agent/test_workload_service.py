@@ -266,3 +266,18 @@ async def test_37_a_token_of_a_domain_that_is_not_trusted_is_refused(api: Api) -
     request = spiffe_messages.ValidateJWTSVIDRequest(audience="a", svid=f"{header}.{claims}.AAAA")
     with pytest.raises(Aborted, match=r"c\.example is not trusted"):
         await api.ask("ValidateJWTSVID", request)
+
+
+async def test_a_stream_follows_what_its_caller_is_entitled_to(api: Api) -> None:
+    assert isinstance(api.caller, PlayedCaller)
+    one, other = (Claim(subject=POD, namespace="shop", service_account="web", hint=hint) for hint in ("one", "other"))
+    api.caller.entitled = (one,)
+    stream = api.stream("FetchX509SVID")
+    await anext(stream)
+    api.caller.entitled = (other,)
+    api.caller.listeners[0]()
+    answer = spiffe_messages.X509SVIDResponse.FromString(await anext(stream))
+    assert [each.hint for each in answer.svids] == ["other"]
+    assert len(list(api.identities.holders())) == 1
+    await stream.aclose()  # type: ignore[attr-defined]  # a generator
+    assert list(api.identities.holders()) == []
