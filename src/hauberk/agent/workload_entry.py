@@ -116,7 +116,8 @@ class Door:
             loop.remove_reader(self._channel.fileno())
             self._channel.close()
             for answer in self._waiting.values():
-                answer.cancel()
+                if not answer.done():
+                    answer.set_exception(ConnectionResetError("the door has gone"))
 
     async def examine(self, pidfd: int, *, uid: int, gid: int, digest: bool) -> dict[str, str]:
         """What can be proven of the process; raises NotEntitled if that is nothing, NotReady if the door does not answer."""
