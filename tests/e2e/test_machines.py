@@ -372,6 +372,26 @@ async def test_an_agent_renews_its_own_certificate_and_gets_no_others(second: Ma
     assert "BEGIN CERTIFICATE" in renewed.chain_pem  # of its own node, whatever it would like: the request names none
 
 
+async def test_a_revoked_certificate_of_an_agent_ends_its_connections_and_lets_nobody_in(
+    site: Site, second: Machine, tmp_path: Path
+) -> None:
+    copied = await issue(second, AgentSubject())
+    context = client_context(copied, second.membership()["roots"], (API,), tmp_path)
+    reader, writer = await dial_tls(site.address, context, lambda _: None)
+    writer.write(b"GET /v1/names?watch=true HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    serial = X509Svid.parse([copied.chain_pem]).serial
+    await asyncio.to_thread(site.mesh.api, "POST", "/v1/ca/revocations", {"serial": serial, "reason": "copied"})
+    await unless_reset(reader)  # to its end
+    writer.close()
+    reader, writer = await dial_tls(site.address, context, lambda _: None)
+    writer.write(b"GET /v1/readyz HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert b"was revoked" in await unless_reset(reader)
+    writer.close()
+    # The agent itself has another, and is served again.
+    await asyncio.to_thread(until, lambda: bool(second.mesh.api("GET", "/v1/readyz")["ready"]), "the agent to be served")
+
+
 # --- and is put out
 
 

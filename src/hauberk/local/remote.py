@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -15,7 +15,7 @@ from hauberk.api.problem import problem
 from hauberk.citadel.attestation import AttestationRefused, Attested
 from hauberk.citadel.authorities import NoIssuer
 from hauberk.citadel.join import Machines
-from hauberk.citadel.nodes import NodeRefused, control_plane_id
+from hauberk.citadel.nodes import AgentCertificate, NodeRefused, control_plane_id
 from hauberk.citadel.state import StateUnusable
 from hauberk.identity.csr import read_public_key_der
 from hauberk.identity.trust import Trust
@@ -49,6 +49,7 @@ class RemoteMachines:
         self._doors = NodeDoors(directory, services)
         self._door = TlsDoor(self._context, self._admit)
         self._own = OwnCertificate(control_plane_id(citadel.trust_domain), self._ask, self._clock)
+        self._shown: dict[str, dict[str, datetime]] = {}
         self._made: tuple[Own, Trust, ssl.SSLContext] | None = None
 
     @property
@@ -116,6 +117,10 @@ class RemoteMachines:
             own = self._own.current.value
             if own is not None and own.authority_id in trust.renew:
                 self._own.renew()
+            for node, serials in tuple(self._shown.items()):
+                if not trust.revoked.serials.isdisjoint(serials):
+                    # All of its connections, whichever certificate they came in with: an honest agent is back at once.
+                    self._door.show_out(node)
 
     # --- who calls
 
@@ -124,19 +129,30 @@ class RemoteMachines:
             return Admitted(path=self._join_socket, owner=_JOINING, seconds=_JOIN_SECONDS)
         if visitor.certificate is None:
             raise PeerRefused("shows no certificate")
-        try:
-            shown = self._machines.admit(visitor.certificate)
-        except NodeRefused as refused:
-            # It has proven who it is, so it may know why; an answer in the API's form, which is what an agent asks in first.
-            raise PeerRefused(str(refused), _farewell(str(refused)) if visitor.protocol == API else b"") from refused
+        shown = self._require(visitor)
         if visitor.protocol not in PROTOCOLS:
             raise PeerRefused(f"node {shown.node} speaks {visitor.protocol!r}, which nobody speaks here")
         now = self._clock.now()
         await self._machines.nodes.seen(shown.node, now)
         path = await self._doors.path(shown.node, visitor.protocol)
+        # Once more, and nothing is waited for between this and the door's counting it in: a ban or a revocation that came meanwhile
+        # has ended the connections that there were, and this was none yet.
+        self._remember(self._require(visitor), now)
         # No connection outlives the certificate that it was let in for.
         seconds = max(0.0, min(shown.not_after - now, _LONGEST_CONNECTION).total_seconds())
         return Admitted(path=path, owner=shown.node, seconds=seconds)
+
+    def _require(self, visitor: Visitor) -> AgentCertificate:
+        try:
+            return self._machines.admit(visitor.certificate or b"")
+        except NodeRefused as refused:
+            # It has proven who it is, so it may know why; an answer in the API's form, which is what an agent asks in first.
+            raise PeerRefused(str(refused), _farewell(str(refused)) if visitor.protocol == API else b"") from refused
+
+    def _remember(self, shown: AgentCertificate, now: datetime) -> None:
+        """By which certificates a machine may have connections: one that is revoked ends them."""
+        living = {serial: end for serial, end in self._shown.get(shown.node, {}).items() if end > now}
+        self._shown[shown.node] = living | {shown.serial: shown.not_after}
 
 
 def _farewell(reason: str) -> bytes:
