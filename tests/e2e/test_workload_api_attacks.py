@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from hauberk.agent.attestor import PodSpace, Refused, admit
 from hauberk.linux.evidence import Examiner, Unprovable
 from hauberk.linux.peer import SO_PEERPIDFD, Peer, PeerGone, alive, open_peer, started_at
 
@@ -210,3 +211,64 @@ def test_who_becomes_another_user_after_connecting_is_neither(listener: socket.s
         process.kill()
         connection.close()
         os.close(peer.pidfd)
+
+
+# --- pods: a process must be in the pod's network, and below one of its containers
+
+USER = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+
+
+@contextmanager
+def contained(listener: socket.socket, place: Path, *kinds: str) -> Iterator[tuple[socket.socket, int, int]]:
+    """A process that has connected from namespaces of its own: the connection, its number, a descriptor of its network."""
+    command = ["unshare", *USER, *kinds, "--fork", "--kill-child", sys.executable, "-c", CONNECT, str(place)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as unshare:
+        connection, _ = listener.accept()
+        peer = open_peer(connection)
+        network = os.open(f"/proc/{peer.pid}/ns/net", os.O_RDONLY)
+        try:
+            yield connection, peer.pid, network
+        finally:
+            os.close(network)
+            os.close(peer.pidfd)
+            connection.close()
+            unshare.kill()
+
+
+def test_a_program_of_the_pod_is_let_in(listener: socket.socket, place: Path) -> None:
+    with contained(listener, place, "--pid", "--net") as (connection, pid, network):
+        peer = admit(connection, PodSpace(network, (pid,)))
+        assert peer.pid == pid
+        os.close(peer.pidfd)
+
+
+def test_a_program_of_another_pod_is_not_let_in_by_either_namespace_alone(listener: socket.socket, place: Path) -> None:
+    with (
+        contained(listener, place, "--pid", "--net") as (connection, pid, network),
+        contained(listener, place, "--pid", "--net") as (_, other, its_network),
+    ):
+        for space, reason in (
+            (PodSpace(its_network, (other,)), "network"),
+            (PodSpace(its_network, (pid,)), "network"),
+            (PodSpace(network, (other,)), "containers"),
+            (PodSpace(network, ()), "containers"),
+        ):
+            with pytest.raises(Refused, match=reason):
+                admit(connection, space)
+
+
+def test_a_process_of_the_mesh_in_the_pods_network_is_none_of_its_programs(listener: socket.socket, place: Path) -> None:
+    """As the sidecar is: in the pod's network namespace, and in no PID namespace but ours."""
+    with contained(listener, place, "--net") as (connection, pid, network), pytest.raises(Refused, match="containers"):
+        admit(connection, PodSpace(network, (pid,)))
+
+
+def test_a_process_of_the_pod_that_has_ended_is_refused(listener: socket.socket, place: Path) -> None:
+    with contained(listener, place, "--pid", "--net") as (connection, pid, network):
+        pidfd = os.pidfd_open(pid)
+        os.kill(pid, 9)
+        while alive(pidfd):
+            os.sched_yield()
+        os.close(pidfd)
+        with pytest.raises(Refused, match="ended"):
+            admit(connection, PodSpace(network, (pid,)))
