@@ -332,11 +332,16 @@ def test_the_outside_finds_them_where_the_settings_say(request: pytest.FixtureRe
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = {"HAUBERK_JWT_ISSUER": "https://oidc.example.org/mesh", "HAUBERK_OIDC_LISTEN": f"127.0.0.1:{port}"}
-    with running_mesh(f"oidc-{os.getpid()}", rootless=rootless, settings=settings):
+    with running_mesh(f"oidc-{os.getpid()}", rootless=rootless, settings=settings) as mesh:
         found = json.loads(fetch(port, "/mesh/.well-known/openid-configuration"))
         assert found["issuer"] == "https://oidc.example.org/mesh"
         assert [key["use"] for key in json.loads(fetch(port, "/mesh/keys"))["keys"]] == ["sig"]
         assert fetch(port, "/") == ""
+        # The next key is there long before it signs.
+        command = [sys.executable, "-m", "hauberk", "--mesh", mesh.places.mesh, "ca", "rotate", "--tokens"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        assert "25 minutes" in done.stdout
+        assert done.stdout.split()[0] in {key["kid"] for key in json.loads(fetch(port, "/mesh/keys"))["keys"]}
 
 
 def fetch(port: int, path: str) -> str:

@@ -5,6 +5,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hauberk.api.problem import problem
+from hauberk.apiserver.ca_revocations import called_by
 from hauberk.apiserver.mesh import absent_part
 from hauberk.apiserver.parts import TokenKeys
 from hauberk.apiserver.refusal import Refused
@@ -25,9 +26,15 @@ async def get_keys(request: Request) -> Response:
     return JSONResponse(_keys(request).keys())
 
 
+async def post_rotate(request: Request) -> Response:
+    """POST /v1/ca/jwks/rotate: another key is published, and will sign when everybody can know it."""
+    return JSONResponse(await _keys(request).rotate(called_by(request)))
+
+
 ROUTES = (
     Route("/v1/ca/openid-configuration", get_discovery, methods=["GET"]),
     Route("/v1/ca/jwks.json", get_keys, methods=["GET"]),
+    Route("/v1/ca/jwks/rotate", post_rotate, methods=["POST"]),
 )
 
 

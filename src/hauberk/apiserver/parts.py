@@ -183,3 +183,6 @@ class TokenKeys(Protocol):
 
     def keys(self) -> Mapping[str, Any]:
         """The keys as a JWK Set."""
+
+    async def rotate(self, by: str) -> Mapping[str, Any]:
+        """The next key is published; which, and when it signs at the earliest."""

@@ -18,6 +18,7 @@ from hauberk.cli.progress import Progress
 from hauberk.cli.verbs import verb
 
 _ROTATE = "/v1/ca/rotate"
+_ROTATE_TOKENS = "/v1/ca/jwks/rotate"
 ROTATION = "/v1/ca/rotation"
 _INTERVAL = 0.1  # seconds between looks
 _NAMED = 3  # stragglers that fit on a line
@@ -31,14 +32,16 @@ _GOES_ON = "it goes on in the background; look again with `hauberk ca rotate --s
     "hauberk ca rotate --root --no-wait",
     "hauberk ca rotate --status",
     "hauberk ca rotate --root --abort",
+    "hauberk ca rotate --tokens",
 )
 @click.option("--root", is_flag=True, help="Exchange the trust anchor itself: distribute, prove, switch, prove, retire.")
 @click.option("--abort", is_flag=True, help="With --root: go back to the former root.")
+@click.option("--tokens", is_flag=True, help="Publish the next key that signs tokens (JWT-SVIDs).")
 @click.option("--status", is_flag=True, help="Show how far an exchange of the root has come, and change nothing.")
 @click.option("--no-wait", is_flag=True, help="Return as soon as it has begun.")
 @click.option("--timeout", type=WaitSpan(), default="10m", show_default=True, metavar="T", help="How long to follow it.")
 @output_option("table", "json", "yaml", "jsonpath")
-def rotate(*, root: bool, abort: bool, status: bool, no_wait: bool, timeout: float, form: Format) -> None:
+def rotate(*, root: bool, abort: bool, tokens: bool, status: bool, no_wait: bool, timeout: float, form: Format) -> None:
     """Make a new issuing key, which signs from now on; with --root, exchange the root.
 
     Nothing restarts and no request fails. Every step of an exchange of the root waits for the proof that all agents and all proxies
@@ -48,7 +51,11 @@ def rotate(*, root: bool, abort: bool, status: bool, no_wait: bool, timeout: flo
     mesh = connection.mesh()
     if abort and not root:
         raise Failure("what is to be aborted?", "", "an exchange of the root: hauberk ca rotate --root --abort", Exit.USAGE)
-    if status:
+    if tokens and (root or status):
+        raise Failure("what is to be changed?", "", "the key of tokens by itself: hauberk ca rotate --tokens", Exit.USAGE)
+    if tokens:
+        _tell_tokens(mesh.api("POST", _ROTATE_TOKENS, {}), form)
+    elif status:
         _show(mesh.api("GET", ROTATION), form)
     elif root:
         begun = _begin(mesh, abort=abort)
@@ -122,3 +129,11 @@ def _tell_issuing(answer: dict[str, Any], form: Format) -> None:
         output.show_document(answer, form)
         return
     click.echo(f"{answer['authority']} signs from now on; certificates are renewed at their usual time")
+
+
+def _tell_tokens(answer: dict[str, Any], form: Format) -> None:
+    if not form.is_table:
+        output.show_document(answer, form)
+        return
+    minutes = answer["publishedForSeconds"] / 60
+    click.echo(f"{answer['key']} is published, and signs tokens when every agent has it, in {minutes:g} minutes at the earliest")

@@ -37,5 +37,10 @@ class ServedTokens:
         """The keys that tokens are checked with, as OpenID Connect's validators read them."""
         return build_keys(self._authority.trust.jwt_keys)
 
+    async def rotate(self, by: str) -> Mapping[str, Any]:
+        """The next key is published, and signs once every agent has it and those outside have had the time to fetch it."""
+        key = await self._authority.rotate(by)
+        return {"key": key, "publishedForSeconds": int(self._settings.publish_ahead.total_seconds())}
+
     def _documents(self, trust: Trust) -> Mapping[bytes, bytes]:
         return build_documents(self._settings.issuer, trust.jwt_keys)
