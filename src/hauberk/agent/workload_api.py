@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -168,8 +167,11 @@ class WorkloadApi:
             close_arrival(arrival)  # the group is ending
 
     async def _carry(self, arrival: Arrival, caller: EntryCaller) -> None:
-        with suppress(OSError):
+        try:
             await self._front.carry(arrival.connection, arrival.pidfd, caller, owner=f"user {arrival.uid}")
+        except Exception:
+            # One caller's trouble is not the others'.
+            _log.exception("a connection failed", uid=arrival.uid)
 
 
 def _listen(directory: Path) -> socket.socket:

@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import socket
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 KEPT: Final = "workload-door"  # init keeps its end under this name, for each agent to take
 _BACKLOG: Final = 128
+_PASSABLE: Final = 0o111
 
 
 def start(places: Places, *, rootless: bool, close: tuple[int, ...]) -> socket.socket | None:
@@ -59,15 +61,25 @@ def _listen(path: Path, *, rootless: bool) -> socket.socket:
         if rootless:
             path.chmod(0o600)  # of all processes that may have an identity, none is another user's
         else:
-            # Everybody may ask, and is answered by what he is. Names below the directory are guessed easily; their modes protect them.
+            # Everybody may ask, and is answered by what he is.
             path.chmod(0o666)
-            path.parent.chmod(0o711)
+            _open_way(path.parent)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
     except BaseException:
         listener.close()
         raise
     return listener
+
+
+def _open_way(directory: Path) -> None:
+    """Everybody can pass through `directory`; whatever else its mode says it goes on saying, for it need not be ours alone.
+
+    Names below it are guessed easily; what they lead to is protected by modes of its own.
+    """
+    mode = stat.S_IMODE(directory.stat().st_mode)
+    if mode & _PASSABLE != _PASSABLE:
+        directory.chmod(mode | _PASSABLE)
 
 
 def _serve(listener: socket.socket, channel: socket.socket, path: Path) -> None:
