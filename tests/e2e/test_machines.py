@@ -438,15 +438,15 @@ def test_a_machine_renews_by_itself_follows_the_root_and_one_that_was_away_too_l
         site = Site(mesh, network, port, tmp_path, rootless=rootless)
         machine = site.machine()
         try:
-            assert machine.join(site.join_file("n2")).returncode == 0
+            joined = machine.join(site.join_file("n2"))
+            assert joined.returncode == 0, joined.stderr
             held = machine.membership()
             until(lambda: machine.membership()["chain"] != held["chain"], "the agent to renew its certificate")
             # Also below another root, which it is told of in time: it is proven of it as of every other agent.
             rotated = site.hauberk("ca", "rotate", "--root")
             assert rotated.returncode == 0, rotated.stderr
             until(lambda: not set(machine.membership()["roots"]) & set(held["roots"]), "the agent to believe the new root alone")
-            assert site.node("n2")["connected"]
-            assert machine.status()["ready"]
+            until(lambda: bool(site.node("n2")["connected"] and machine.status()["ready"]), "the agent to be served below it")
             assert machine.hauberk("down").returncode == 0
             end = X509Svid.parse(machine.membership()["chain"]).not_after
             until(lambda: datetime.datetime.now(datetime.UTC) > end, "the certificate to expire")
