@@ -1,7 +1,7 @@
 """A program that knows of no mesh, only of SPIFFE: what it finds by the Workload API that its environment names.
 
 Run inside pods and outside of them: `fetch`, `watch` (a line for each update until its input ends), `sources` (both of the library's
-sources, until its input ends), `raw METHOD HEADER…` (one call without the library: its status code), `listen` (one stream
+sources, until its input ends), `raw METHOD:HEADER…` (calls without the library: their status codes), `listen` (one stream
 without it), `validate AUDIENCE` (a token from
 its input). Each prints JSON.
 """
@@ -32,7 +32,9 @@ def main(mode: str, *arguments: str) -> None:
         case "sources":
             sources()
         case "raw":
-            tell(**raw(arguments[0], arguments[1:]))
+            for each in arguments:
+                method, _, header = each.partition(":")
+                tell(**raw(method, header))
         case "listen":
             listen()
         case "validate":
@@ -75,8 +77,9 @@ def sources() -> None:
             tell(serial=serial(svid), roots=root_serials(bundle), subject=str(token.spiffe_id))
 
 
-def raw(method: str, headers: Sequence[str]) -> dict[str, Any]:
-    metadata = tuple((name, value) for name, _, value in (each.partition("=") for each in headers))
+def raw(method: str, header: str) -> dict[str, Any]:
+    name, _, value = header.partition("=")
+    metadata = ((name, value),) if name else ()
     with grpc.insecure_channel(os.environ["SPIFFE_ENDPOINT_SOCKET"]) as channel:
         streamed = method.startswith("Fetch") and method != "FetchJWTSVID"
         call: Any = (channel.unary_stream if streamed else channel.unary_unary)(f"/SpiffeWorkloadAPI/{method}")
