@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from pyroute2 import IPRoute, NetNS  # type: ignore[import-untyped]  # it ships 
 from hauberk.kit.places import RUN_VARIABLE, STATE_VARIABLE, Places
 from hauberk.testing.mesh import Mesh
 
-_HERE, _THERE, _PREFIX = "198.18.119.1", "198.18.119.2", 30  # of the block for benchmarks (RFC 2544): nobody is there
+# Of the block for benchmarks (RFC 2544), which is nobody's: a net for each process, because several may test at the same time.
+_BLOCK, _PREFIX = ip_network("198.18.0.0/15"), 30
+_NET = int(_BLOCK.network_address) + 4 * (os.getpid() % (_BLOCK.num_addresses // 4))
+_HERE, _THERE = str(ip_address(_NET + 1)), str(ip_address(_NET + 2))
 
 
 class Network:
