@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -221,6 +223,32 @@ def test_a_process_of_the_machine_has_the_identity_of_its_entry(ids: MeshNamespa
     assert {event["kind"] for event in issued} == {"certificate-issued", "token-issued"}
     assert all(event["evidence"]["sha256"] == outsider.digest for event in issued)
     assert not any(found["token"] in line for line in ledger)
+
+
+def test_the_door_of_the_machine_is_served_again_when_its_process_was_killed(ids: MeshNamespace, outsider: Outsider) -> None:
+    declare(ids.mesh, entry(outsider))
+    until(lambda: outsider.code() == "OK", "the entry")
+    os.kill(door_process(ids.mesh), signal.SIGKILL)
+    until(lambda: outsider.code() == "OK", "another process at the door")
+
+
+def door_process(mesh: Mesh) -> int:
+    """Of the two that hold the listening socket the one that accepts, which the other one has started."""
+    rows = [row.split() for row in Path("/proc/net/unix").read_text().splitlines()]
+    (inode,) = {row[6] for row in rows if row[-1] == str(mesh.places.workload_socket) and row[5] == "01" and row[3] == "00010000"}
+    holding = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and f"socket:[{inode}]" in links(entry / "fd")}
+    (found,) = [number for number in holding if parent_of(number) in holding]
+    return found
+
+
+def links(directory: Path) -> set[str]:
+    with contextlib.suppress(OSError):
+        return {str(each.readlink()) for each in directory.iterdir()}
+    return set()
+
+
+def parent_of(number: int) -> int:
+    return int(Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_a_process_without_an_entry_has_no_identity(ids: MeshNamespace, outsider: Outsider) -> None:

@@ -12,6 +12,7 @@ import selectors
 import signal
 import socket
 import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 KEPT: Final = "workload-door"  # init keeps its end under this name, for each agent to take
 _BACKLOG: Final = 128
 _PASSABLE: Final = 0o111
+_RESTART_SECONDS: Final = 0.2  # one that dies again and again must not eat the machine
 
 
 def start(places: Places, *, rootless: bool, close: tuple[int, ...]) -> socket.socket | None:
@@ -45,7 +47,8 @@ def start(places: Places, *, rootless: bool, close: tuple[int, ...]) -> socket.s
         try:
             ours.close()
             close_all(close)
-            _serve(listener, theirs, places.workload_socket)
+            _keep(listener, theirs)
+            places.workload_socket.unlink(missing_ok=True)
         finally:
             os._exit(0)
     listener.close()
@@ -82,7 +85,23 @@ def _open_way(directory: Path) -> None:
         directory.chmod(mode | _PASSABLE)
 
 
-def _serve(listener: socket.socket, channel: socket.socket, path: Path) -> None:
+def _keep(listener: socket.socket, channel: socket.socket) -> None:
+    """The door is served until init has ended, by another process if one dies: init could not make another outside of its namespaces."""
+    while True:
+        serving = os.fork()
+        if serving == 0:
+            code = 1
+            try:
+                _serve(listener, channel)
+                code = 0
+            finally:
+                os._exit(code)
+        if os.waitpid(serving, 0)[1] == 0:
+            return
+        time.sleep(_RESTART_SECONDS)
+
+
+def _serve(listener: socket.socket, channel: socket.socket) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal's; init is asked to end, and this follows
     examiner = Examiner()
@@ -95,7 +114,6 @@ def _serve(listener: socket.socket, channel: socket.socket, path: Path) -> None:
                 break
             if listener in ready:
                 _let_in(listener, channel)
-    path.unlink(missing_ok=True)
 
 
 def _let_in(listener: socket.socket, channel: socket.socket) -> None:
