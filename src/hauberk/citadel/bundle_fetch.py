@@ -141,16 +141,16 @@ async def _connect(
     usable = [each for each in addresses if is_allowed(each, allowed)]
     if not usable:
         raise FetchFailed(f"{url.host} is {', '.join(addresses)}: a local or special address, from which no bundle is fetched")
-    failure: OSError | None = None
+    failure: Exception | None = None
     for address in usable:
         try:
             return await asyncio.open_connection(address, url.port, ssl=context, server_hostname=url.host)
-        except OSError as exc:  # ssl's errors are among them
+        except (OSError, ValueError) as exc:  # ssl's errors, and names that TLS cannot ask for
             failure = exc
     raise FetchFailed(f"{url.authority} cannot be reached: {_reason(failure)}") from failure
 
 
-def _reason(failure: OSError | None) -> str:
+def _reason(failure: Exception | None) -> str:
     if isinstance(failure, ssl.SSLCertVerificationError):
         return f"its certificate is not believed ({failure.verify_message})"
     return str(failure)

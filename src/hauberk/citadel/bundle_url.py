@@ -67,8 +67,12 @@ def parse_url(text: str) -> BundleUrl:
 
 
 def redirected(url: BundleUrl, location: str) -> BundleUrl:
-    """Where `location` in an answer from `url` leads; the rules are the same as for the first URL."""
-    return parse_url(urljoin(str(url), location))
+    """Where `location` in an answer from `url` leads; the rules are the same as for the first URL. Raises InvalidUrl."""
+    try:
+        target = urljoin(str(url), location)
+    except ValueError as exc:
+        raise InvalidUrl(f"a redirect leads to {location[:80]!r}, which is no URL") from exc
+    return parse_url(target)
 
 
 def is_allowed(address: str, allowed: Iterable[Network]) -> bool:

@@ -121,6 +121,9 @@ class Federations:
             except StateUnusable as exc:
                 # The bundle is asked for again; what it says is not believed before it is on disk.
                 _log.error("a bundle cannot be kept", trust_domain=source.trust_domain, reason=str(exc))
+            except Exception as exc:  # what one endpoint answers must not end an authority that others depend on
+                _log.error("a bundle could not be taken", trust_domain=source.trust_domain, exc_info=exc)
+                await self._note(replace(row, problem=f"{type(exc).__name__}: {exc}"))
 
     async def refresh(self, source: Source) -> None:
         """The endpoint of `source` has been asked; whatever it answered that may not be believed, the last good bundle stays."""

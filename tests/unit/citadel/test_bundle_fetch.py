@@ -111,7 +111,7 @@ async def test_45_a_redirects_target_proves_the_same_identity(domain: Domain) ->
 
 
 @pytest.mark.parametrize(
-    "location", ["http://127.0.0.1/", "https://user@127.0.0.1/", "https://169.254.169.254/", "file:///etc/passwd", "/"]
+    "location", ["http://127.0.0.1/", "https://user@127.0.0.1/", "https://169.254.169.254/", "file:///etc/passwd", "https://[", "/"]
 )
 async def test_45_a_redirect_obeys_the_rules_of_urls_and_does_not_go_on_for_ever(domain: Domain, location: str) -> None:
     async with tls_server(domain.svid(), answering(b"", "307 Temporary Redirect", Location=location)) as port:
@@ -180,6 +180,17 @@ async def test_an_endpoint_that_is_not_there_is_said_to_be(domain: Domain) -> No
         await fetch(port, of(domain))
     with pytest.raises(FetchFailed, match="leads nowhere"):
         await fetch_bundle("https://nowhere.invalid/", of(domain))
+
+
+async def test_a_name_that_tls_cannot_ask_for_cannot_be_reached(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Resolvers take what `server_hostname` does not.
+    async def resolved(*_: object, **__: object) -> list[tuple[object, ...]]:
+        return [(2, 1, 6, "", ("127.0.0.1", port))]
+
+    async with tls_server(domain.svid(), silent) as port:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolved)
+        with pytest.raises(FetchFailed, match="cannot be reached"):
+            await fetch(port, of(domain), host="." + "x" * 80)
 
 
 async def test_authorities_that_cannot_be_read_are_no_bug(tmp_path: Path) -> None:

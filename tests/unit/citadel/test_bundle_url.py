@@ -44,6 +44,12 @@ def test_a_redirect_may_be_relative() -> None:
     assert str(redirected(parse_url("https://b.example/a/b"), "../c")) == "https://b.example/c"
 
 
+@pytest.mark.parametrize("location", ["https://[", "//[::1", "http://b.example/", "https://u@b.example/"])
+def test_a_redirect_obeys_the_rules_of_urls(location: str) -> None:
+    with pytest.raises(InvalidUrl):
+        redirected(parse_url("https://b.example/a/b"), location)
+
+
 @pytest.mark.parametrize(
     "address",
     [

@@ -322,6 +322,26 @@ async def test_45_endpoints_are_asked_at_the_pace_of_their_hints(ground: Ground,
         await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_whatever_goes_wrong_with_one_endpoint_is_a_problem_of_that_one_only(ground: Ground, endpoint: Endpoint, b: Domain) -> None:
+    pace = Pace()
+    federations = Federations(ground, FederationSettings(), fetch=endpoint, sleep=pace, jitter=lambda: 0.0)
+    running = asyncio.create_task(federations.run())
+    try:
+        await federations.federate(web(), None, "jo")
+        await pace.next()
+        endpoint.has = RuntimeError("nobody thought of that")
+        pace.pass_()
+        await pace.next()
+        assert [each.problem for each in federations.list()] == ["RuntimeError: nobody thought of that"]
+        endpoint.has = b.document(2)
+        pace.pass_()
+        await pace.next()
+        assert (told(ground), federations.list()[0].problem) == ({"b.td": 2}, "")
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 def test_a_hint_is_followed_within_reason_and_readers_are_spread() -> None:
     minute, day = timedelta(minutes=1), timedelta(days=1)
     assert poll_interval(minute, 0) == minute
