@@ -122,23 +122,28 @@ class Authorities:
         return AuthorityRow(id=identifier, kind=Kind.ROOT, slot=Slot.PREPARED, public=to_pem(certificate), created=now)
 
     def make_issuing(self, root: AuthorityRow, serial: int, now: datetime, lifetime: timedelta) -> AuthorityRow:
-        """A new issuing authority below `root`, prepared; raises NoIssuer if the root's key is not here."""
+        """A new issuing authority below `root`, prepared; raises NoIssuer if the root's key is not here, KeyUnreadable, InvalidTemplate."""
         above = self.signer(root.id)
         if above is None:
             remedy = "restore it, or run `hauberk ca rotate --root` for a new root"
             raise NoIssuer(f"the key of the root {root.id} is not here, so it cannot sign an issuing key: {remedy}")
         identifier = f"issuing-{serial_text(serial)[:_SERIAL_DIGITS]}"
         signer = self._keys.create(identifier, KeyAlgorithm.ECDSA_P256)
-        template = build_issuing(
-            trust_domain=self.trust_domain,
-            public_key=signer.public_key,
-            root=certificate_of(root),
-            serial=serial,
-            now=now,
-            lifetime=lifetime,
-        )
-        # The root signs, not the key that has just been made.
-        certificate = above.sign_certificate(template)
+        try:
+            template = build_issuing(
+                trust_domain=self.trust_domain,
+                public_key=signer.public_key,
+                root=certificate_of(root),
+                serial=serial,
+                now=now,
+                lifetime=lifetime,
+            )
+            # The root signs, not the key that has just been made.
+            certificate = above.sign_certificate(template)
+        except Exception:
+            # It is tried again with the next request, and would leave a key each time.
+            self._keys.destroy(identifier)
+            raise
         return AuthorityRow(id=identifier, kind=Kind.ISSUING, slot=Slot.PREPARED, public=to_pem(certificate), parent=root.id, created=now)
 
     def destroy(self, row: AuthorityRow) -> None:

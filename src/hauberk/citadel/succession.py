@@ -13,11 +13,13 @@ from hauberk.citadel.attestation import Refusals
 from hauberk.citadel.authorities import Authorities, Issuing, NoIssuer
 from hauberk.citadel.finishing import finished
 from hauberk.citadel.ground import Ground
+from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.rotation import Facts, Waiting, unconfirmed
 from hauberk.citadel.serials import next_serial
 from hauberk.citadel.settings import CitadelSettings
 from hauberk.citadel.state_authorities import AuthorityRow, Kind, Slot
 from hauberk.identity.event import Event, EventKind
+from hauberk.identity.template import InvalidTemplate
 from hauberk.kit.log import logger
 
 _log = logger("citadel")
@@ -33,6 +35,7 @@ class Succession:
         self._authorities = authorities
         self._settings = settings
         self._changing = asyncio.Lock()
+        self._failure = ""
         # Whatever was confirmed before the opening must be confirmed again: it may have been of another past.
         self._since = ground.publication.trust.sequence
 
@@ -88,9 +91,13 @@ class Succession:
             return
         try:
             await self._succeed(now, at_once=not wait)
-        except NoIssuer as exc:
-            # The root is offline: the old one is used to its end.
-            _log.warning("the issuing key is due and cannot be renewed", id=issuing.id, reason=str(exc))
+        except (NoIssuer, KeyUnreadable, InvalidTemplate) as exc:
+            if not usable:
+                raise NoIssuer(f"the issuing key cannot be used now, nor renewed: {exc}") from exc
+            # The root is offline, or its key was damaged: the old one is used to its end. Told once, not for each certificate.
+            if str(exc) != self._failure:
+                _log.warning("the issuing key is due and cannot be renewed", id=issuing.id, reason=str(exc))
+            self._failure = str(exc)
 
     async def _succeed(self, now: datetime, *, at_once: bool) -> str:
         authorities = self._authorities

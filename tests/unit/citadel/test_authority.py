@@ -321,6 +321,31 @@ async def test_a_clock_set_back_to_before_the_root_makes_no_new_issuing_certific
         assert (await issue(citadel)).chain[1] == before.chain[1]
 
 
+async def test_while_the_roots_key_cannot_be_read_the_issuing_key_signs_to_its_end_and_not_beyond(tmp_path: Path) -> None:
+    clock = HandClock()
+    with opened(tmp_path, clock) as citadel:
+        before = await issue(citadel)
+        key_file(tmp_path, "root").write_text("damaged")
+        clock.pass_by(LATER)
+        with structlog.testing.capture_logs() as logs:
+            assert (await issue(citadel)).chain[1] == (await issue(citadel)).chain[1] == before.chain[1]
+        assert [log["log_level"] for log in logs] == ["warning"]
+        clock.at = before.chain[1].not_valid_after_utc
+        with pytest.raises(NoIssuer, match="cannot be used now, nor renewed"):
+            await issue(citadel)
+        assert len(citadel.ground.keys.ids()) == 2
+
+
+async def test_a_root_that_can_sign_nothing_now_leaves_no_keys_behind(tmp_path: Path) -> None:
+    clock = HandClock()
+    with opened(tmp_path, clock) as citadel:
+        clock.at = citadel.trust.x509_authorities[0].not_valid_after_utc
+        for _ in range(2):
+            with pytest.raises(NoIssuer):
+                await issue(citadel)
+        assert len(citadel.ground.keys.ids()) == 2
+
+
 async def test_a_rotated_issuing_key_signs_at_once_and_the_former_goes_when_its_last_leaf_has_died(tmp_path: Path) -> None:
     clock = HandClock()
     with opened(tmp_path, clock) as citadel:
