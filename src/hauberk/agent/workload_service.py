@@ -6,7 +6,7 @@ the first is sent at once, and the next when something of it has changed (4.1). 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -54,6 +54,10 @@ class NotAsked(Exception):
     """The request itself is wrong; the message says what."""
 
 
+class NotRead(Exception):
+    """Whoever opened a stream does not read it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadService:
     """Answers callers. `trust` is what this machine believes; nothing is answered before there is one."""
@@ -63,6 +67,8 @@ class WorkloadService:
     tokens: Tokens
     trust: Watched[Trust]
     clock: Clock
+    # Seconds for a caller to take a message: what is trusted is changed only once all who listen have been told.
+    patience: float = 10.0
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """The service as gRPC wants it."""
@@ -162,8 +168,8 @@ class WorkloadService:
 
         return answer
 
-    def _streamed(self, say: Say) -> Callable[[bytes, Any], AsyncIterator[bytes]]:
-        async def answer(_: bytes, context: Any) -> AsyncIterator[bytes]:
+    def _streamed(self, say: Say) -> Callable[[bytes, Any], Awaitable[None]]:
+        async def answer(_: bytes, context: Any) -> None:
             try:
                 async with Listening(self._caller(context), self.identities, self.trust) as listening:
                     last = None
@@ -171,14 +177,22 @@ class WorkloadService:
                         listening.changed.clear()
                         message = await say(await self._entitled(listening.caller), listening)
                         if message != last:
-                            yield message
+                            await self._write(context, message)
                             last = message
                         listening.has_told()
                         await listening.changed.wait()
             except Exception as exc:
+                # By now it holds nothing up: the status itself waits behind what was not read.
                 await _refuse(context, exc)
 
         return answer
+
+    async def _write(self, context: Any, message: bytes) -> None:
+        try:
+            async with asyncio.timeout(self.patience):
+                await context.write(message)
+        except TimeoutError as exc:
+            raise NotRead(f"what was sent has not been read for {self.patience:.0f} s: ask again") from exc
 
 
 class Listening:
@@ -224,8 +238,10 @@ class Listening:
             await stack.aclose()
 
     def tells(self, trust: Trust) -> None:
-        """What is sent next is made of `trust`."""
+        """What is sent next is made of `trust`; who knows nothing yet reads this first, or nothing."""
         self._telling = trust
+        for kept, _ in self._kept.values():
+            kept.told[self] = kept.told[self] or trust
 
     def has_told(self) -> None:
         """It has been sent: the transport has taken it."""
@@ -248,7 +264,7 @@ async def _refuse(context: Any, reason: Exception) -> NoReturn:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(reason))
         case NotEntitled() | CertificateRefused():
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(reason))
-        case NotReady() | NotIssued():
+        case NotReady() | NotRead() | NotIssued():
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(reason))
         case _:
             pass

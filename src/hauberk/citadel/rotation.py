@@ -11,11 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import assert_never
+from typing import Final, assert_never
 
 from hauberk.citadel.state_issued import IssuedRow
 from hauberk.citadel.state_progress import Progress, Stage
 from hauberk.identity.wire import AgentSubject, EntrySubject, Holder, PodSubject, Report, Subject
+
+# Who uses what a subject holds; an agent reports one holder for a pod's proxy, and one for its programs if they listen.
+_USERS: Final = {PodSubject: "its proxy or one of its programs has", EntrySubject: "one of its programs has", AgentSubject: "it has"}
 
 
 class NotAbortable(RuntimeError):
@@ -98,15 +101,16 @@ def unconfirmed_agents(since: int, facts: Facts) -> Iterator[str]:
 
 
 def unconfirmed(since: int, facts: Facts) -> tuple[str, ...]:
-    """The same, and the proxies on machines that have confirmed which have not."""
-    proxies = (
-        f"{named(holder.subject)} on node {node}: its proxy has not confirmed" + (f" ({holder.problem})" if holder.problem else "")
+    """The same, and the proxies and programs on machines that have confirmed which have not."""
+    users = (
+        f"{named(holder.subject)} on node {node}: {_USERS[type(holder.subject)]} not confirmed"
+        + (f" ({holder.problem})" if holder.problem else "")
         for node, report in sorted(facts.reports.items())
         for holder in report.holders
         # One that has no certificate yet gets the newest Trust with its first.
         if report.sequence >= since and holder.serial and holder.sequence < since
     )
-    return (*unconfirmed_agents(since, facts), *proxies)
+    return (*unconfirmed_agents(since, facts), *users)
 
 
 def survivors(since: int, facts: Facts) -> tuple[str, ...]:

@@ -53,12 +53,16 @@ class Aborted(Exception):
 @dataclass
 class Context:
     metadata: tuple[tuple[str, str], ...]
+    written: "asyncio.Queue[bytes]" = field(default_factory=lambda: asyncio.Queue(1))
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return self.metadata
 
     def peer(self) -> str:
         return "unix-abstract:caller"
+
+    async def write(self, message: bytes) -> None:
+        await self.written.put(message)
 
     async def abort(self, code: grpc.StatusCode, details: str) -> None:
         raise Aborted(code, details)
@@ -67,7 +71,7 @@ class Context:
 class Api:
     """The service with an authority in memory."""
 
-    def __init__(self, *, trust: bool = True) -> None:
+    def __init__(self, *, trust: bool = True, patience: float = 60.0) -> None:
         self.clock = HandClock()
         self.authority = Authority(self.clock)
         self.trust = watched(self.authority.trust(jwt_keys=(KEY,)) if trust else None)
@@ -75,7 +79,12 @@ class Api:
         self.identities = Identities(self.authority, self.trust, clock=self.clock)
         tokens = Tokens(self.authority, self.trust, self.clock)
         service = WorkloadService(
-            caller_of=lambda _: self.caller, identities=self.identities, tokens=tokens, trust=self.trust, clock=self.clock
+            caller_of=lambda _: self.caller,
+            identities=self.identities,
+            tokens=tokens,
+            trust=self.trust,
+            clock=self.clock,
+            patience=patience,
         )
         self._handlers = service.handlers()
 
@@ -85,9 +94,21 @@ class Api:
 
         return self._handlers.service(Details())  # type: ignore[arg-type]  # as much of it as is looked at
 
-    def stream(self, name: str, metadata: tuple[tuple[str, str], ...] = HEADER) -> AsyncIterator[bytes]:
-        stream: AsyncIterator[bytes] = self.method(name).unary_stream(b"", Context(metadata))
-        return stream
+    async def stream(self, name: str, metadata: tuple[tuple[str, str], ...] = HEADER) -> AsyncIterator[bytes]:
+        context = Context(metadata)
+        answering = asyncio.ensure_future(self.method(name).unary_stream(b"", context))
+        try:
+            while True:
+                reading = asyncio.ensure_future(context.written.get())
+                await asyncio.wait({answering, reading}, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    reading.cancel()
+                    await answering
+                    return
+                yield reading.result()
+        finally:
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
 
     async def ask(self, name: str, request: Any = None, metadata: tuple[tuple[str, str], ...] = HEADER) -> bytes:
         data = request.SerializeToString() if request is not None else b""
@@ -281,3 +302,37 @@ async def test_a_stream_follows_what_its_caller_is_entitled_to(api: Api) -> None
     assert len(list(api.identities.holders())) == 1
     await stream.aclose()  # type: ignore[attr-defined]  # a generator
     assert list(api.identities.holders()) == []
+
+
+async def test_a_stream_that_nobody_reads_ends_and_is_waited_for_no_more() -> None:
+    api = Api(patience=0.0)
+    context = Context(HEADER)
+    context.written.put_nowait(b"as much as fits")
+    call = api.method("FetchX509SVID").unary_stream(b"", context)
+    assert await refused(call) is grpc.StatusCode.UNAVAILABLE
+    assert list(api.identities.holders()) == []
+    await api.identities.close()
+
+
+async def test_who_reads_nothing_counts_by_what_would_be_read_first(api: Api) -> None:
+    stream = api.stream("FetchX509SVID")
+    await anext(stream)
+    api.trust.set(api.authority.trust(2, crls=(b"other",)))
+    await anext(stream)
+    context = Context(HEADER)
+    context.written.put_nowait(b"as much as fits")
+    unread = asyncio.ensure_future(api.method("FetchX509SVID").unary_stream(b"", context))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    (held,) = api.identities.holders()
+    assert held.trust is api.trust.value
+    # What comes after it is not told before it was read.
+    api.trust.set(api.authority.trust(3, crls=(b"third",)))
+    await anext(stream)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    (held,) = api.identities.holders()
+    assert held.trust is not None and held.trust.sequence == 2
+    unread.cancel()
+    await asyncio.gather(unread, return_exceptions=True)
+    await stream.aclose()  # type: ignore[attr-defined]  # a generator

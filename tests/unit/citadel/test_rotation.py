@@ -59,7 +59,7 @@ def test_a_machine_whose_certificates_live_is_waited_for_though_it_is_not_connec
 
 def test_a_proxy_that_has_not_acknowledged_is_named() -> None:
     decided = next_step(PROGRESS, facts(n1=report(replace(holder(sequence=9), problem="its Envoy hangs"))))
-    assert whom(decided) == "pod shop/web on node n1: its proxy has not confirmed (its Envoy hangs)"
+    assert whom(decided) == "pod shop/web on node n1: its proxy or one of its programs has not confirmed (its Envoy hangs)"
 
 
 def test_a_pod_that_has_no_certificate_yet_is_not_waited_for() -> None:
