@@ -376,10 +376,41 @@ async def test_the_sockets_of_a_sidecar_are_its_own(mesh: Mesh) -> None:
     state = await mesh.driver.ask("state", pod="server")
     directory = mesh.places.pod_run(state["uid"])
     owner = 1337 if ROOT else os.getuid()
-    assert (directory.stat().st_uid, directory.stat().st_mode & 0o777) == (owner, 0o700)
-    for name in ("xds.sock", "admin.sock", "access.log"):
+    assert (directory.stat().st_uid, directory.stat().st_mode & 0o7777) == (os.getuid(), 0o1770 if ROOT else 0o700)
+    assert ((directory / "xds.sock").stat().st_uid, (directory / "xds.sock").stat().st_gid) == (os.getuid(), directory.stat().st_gid)
+    assert (directory / "xds.sock").stat().st_mode & 0o777 == (0o660 if ROOT else 0o600)
+    for name in ("admin.sock", "access.log"):
         found = (directory / name).stat()
         assert (found.st_uid, found.st_mode & 0o077) == (owner, 0), name
+
+
+@pytest.mark.skipif(not ROOT, reason="without root every Envoy is the one user there is")
+async def test_an_envoy_that_was_taken_over_cannot_look_into_another(mesh: Mesh) -> None:
+    _, own = await mesh.envoy("client")
+    _, other = await mesh.envoy("server")
+    script = (
+        "import json, os, socket, sys\n"
+        "answers = []\n"
+        "for pid in sys.argv[1:]:\n"
+        "    try:\n"
+        "        socket.socket(socket.AF_UNIX).connect(f'/proc/{pid}/cwd/xds.sock')\n"
+        "        open(f'/proc/{pid}/mem', 'rb').close()\n"
+        "        answers.append('')\n"
+        "    except OSError as error:\n"
+        "        answers.append(error.strerror)\n"
+        "print(json.dumps(answers))\n"
+    )
+    client = await mesh.driver.ask("state", pod="client")
+    group = mesh.places.pod_run(client["uid"]).stat().st_gid
+    program = Program(mesh.launcher, "taken-over")
+    argv = ("python3", "-c", script, str(own), str(other))
+    await program.start(ProcessSpec(argv=argv, env=ENVIRONMENT, uid=1337, gid=group, capabilities=("NET_ADMIN",)))
+    try:
+        assert await program.read() == ["", "Permission denied"]
+    finally:
+        await program.launcher.wait(program.name)
+        await program.launcher.forget(program.name)
+        program.close()
 
 
 async def test_envoy_holds_one_capability_and_cannot_gain_more(mesh: Mesh) -> None:

@@ -28,20 +28,21 @@ _log = logger("relay")
 
 
 @asynccontextmanager
-async def serving(relay: Relay, path: Path, owner: int | None) -> AsyncIterator[None]:
-    """Envoy reaches `relay` at `path` meanwhile, and nobody but the user `owner` (None: this process's own) and root does."""
+async def serving(relay: Relay, path: Path, group: int | None) -> AsyncIterator[None]:
+    """Envoy reaches `relay` at `path` meanwhile, and nobody but the members of `group` (None: this process's user) and root does."""
     # Of an agent that was killed: its socket is still a file, and nobody listens.
     await asyncio.to_thread(path.unlink, missing_ok=True)
     async with DeltaServer(relay.accept).serving(f"unix:{path}"):
-        _reserve(path, owner)
+        _reserve(path, group)
         yield
 
 
-def _reserve(path: Path, owner: int | None) -> None:
-    path.chmod(0o600)
-    if owner is not None:
-        # Never what a link leads to: the directory is Envoy's, who might put one in the socket's place.
-        os.chown(path, owner, owner, follow_symlinks=False)
+def _reserve(path: Path, group: int | None) -> None:
+    if group is not None:
+        # Never what a link leads to: Envoy may write to the directory, and might put one in the socket's place.
+        os.chown(path, -1, group, follow_symlinks=False)
+    # Not its owner's user, which is the same for the Envoys of all pods.
+    path.chmod(0o600 if group is None else 0o660)
 
 
 async def follow_upstream(relay: Relay, path: Path) -> NoReturn:

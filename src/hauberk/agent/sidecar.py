@@ -1,6 +1,7 @@
 """The sidecars of this machine: each pod's Envoy, with its identity, its configuration and its socket."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +21,7 @@ from hauberk.agent.settings import AgentSettings
 from hauberk.agent.sidecar_envoy import ACCESS_LOG, ADMIN_SOCKET, XDS_SOCKET, build_arguments, build_node
 from hauberk.agent.sidecar_identity import SidecarIdentity
 from hauberk.agent.sidecar_pod import PodRef
-from hauberk.agent.sidecar_process import EnvoyProcess, proxy_uid
+from hauberk.agent.sidecar_process import EnvoyProcess, proxy_group
 from hauberk.agent.sidecar_state import CertificateState, SidecarState
 from hauberk.agent.trust import MachineTrust
 from hauberk.agent.trust_report import Held
@@ -89,12 +90,13 @@ class Sidecar:
 
     async def run(self) -> NoReturn:
         """All parts work together until cancelled; Envoy itself goes on after that."""
-        await asyncio.to_thread(prepare_directory, self.directory)
+        group = proxy_group(self.pod)
+        await asyncio.to_thread(prepare_directory, self.directory, group)
         found = await self._process.find()
         if found is None or not found.running:
             self.identity.envoy_is_gone()
         self.identity.tell()
-        async with serving(self._relay, self.directory / XDS_SOCKET, proxy_uid()), asyncio.TaskGroup() as tasks:
+        async with serving(self._relay, self.directory / XDS_SOCKET, group), asyncio.TaskGroup() as tasks:
             tasks.create_task(self.identity.run(), name="sidecar:identity")
             tasks.create_task(follow_upstream(self._relay, self._places.xds_socket), name="sidecar:upstream")
             tasks.create_task(keep_cache(self._relay, self._cache, self._cacheable), name="sidecar:cache")
@@ -371,13 +373,13 @@ def cache_path(places: Places, uid: str) -> Path:
     return places.agent_state / "xds" / f"{uid}.xds"
 
 
-def prepare_directory(directory: Path) -> None:
-    """The pod's directory exists and is open to its Envoy alone (and to root)."""
+def prepare_directory(directory: Path, group: int | None) -> None:
+    """The pod's directory exists and is open to its Envoy alone, by its group (and to root)."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    uid = proxy_uid()
-    if uid is not None:
-        # The directories above stay closed: the launcher puts Envoy into this one before it becomes that user.
-        shutil.chown(directory, uid, uid)
+    if group is not None:
+        # The directories above stay closed: the launcher puts Envoy into this one before it becomes another user.
+        os.chown(directory, os.geteuid(), group)
+        directory.chmod(0o1770)  # Envoy may put its own files there and not take ours away
 
 
 def remove_files(places: Places, uid: str) -> None:

@@ -1,6 +1,7 @@
 """The Envoy process of one pod, which the launcher starts and which outlives this agent."""
 
 import asyncio
+import ipaddress
 import os
 import resource
 import signal
@@ -14,6 +15,8 @@ from hauberk.linux.launch import Launcher
 from hauberk.linux.process import Process, ProcessSpec
 
 PROXY_UID = 1337  # Istio's; programs never run as it, so nobody else may open what belongs to it
+# Groups from here on are no system's and no container manager's. A pod's is told by its address, which is no other pod's meanwhile.
+_FIRST_GROUP, _GROUPS = 0x7000_0000, 1 << 26
 # Marking its sockets so that they are not captured, and reading the original destination, need this and nothing more.
 CAPABILITIES = ("NET_ADMIN",)
 STOP_SECONDS = 5.0  # Envoy asked to end closes at once; one that hangs is killed
@@ -21,9 +24,22 @@ STOP_SECONDS = 5.0  # Envoy asked to end closes at once; one that hangs is kille
 
 def proxy_uid(uid_map: Path = Path("/proc/self/uid_map")) -> int | None:
     """The user that Envoy runs as; None in a user namespace that knows no such user, where it is the mesh's own."""
-    ranges = (line.split() for line in uid_map.read_text().splitlines())
-    mapped = any(int(first) <= PROXY_UID < int(first) + int(count) for first, _, count in ranges)
-    return PROXY_UID if mapped else None
+    return PROXY_UID if _is_mapped(PROXY_UID, uid_map) else None
+
+
+def proxy_group(pod: PodRef, gid_map: Path = Path("/proc/self/gid_map")) -> int | None:
+    """The group of that pod's Envoy alone; that of all of them in a user namespace with few groups, None in one with a single user.
+
+    The kernel lets a process look into another of its user (its memory, its directory, its descriptors) only if their groups are the
+    same too. So an Envoy that was taken over finds neither the keys nor the sockets of the others.
+    """
+    own = _FIRST_GROUP + int(ipaddress.ip_address(pod.addresses[0])) % _GROUPS if pod.addresses else PROXY_UID
+    return next((group for group in (own, PROXY_UID) if _is_mapped(group, gid_map)), None)
+
+
+def _is_mapped(number: int, id_map: Path) -> bool:
+    ranges = (line.split() for line in id_map.read_text().splitlines())
+    return any(int(first) <= number < int(first) + int(count) for first, _, count in ranges)
 
 
 class EnvoyProcess:
@@ -43,14 +59,13 @@ class EnvoyProcess:
         if found is not None and found.running:
             return False
         await self._launcher.forget(self._name)
-        uid = proxy_uid()
         with _opened(binary, log) as (executable, null, output):
             spec = ProcessSpec(
                 argv=argv,
                 cwd=str(directory),
                 network=pod.network,
-                uid=uid,
-                gid=uid,
+                uid=proxy_uid(),
+                gid=proxy_group(pod),
                 capabilities=CAPABILITIES,
                 executable=executable,
                 umask=0o077,

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +10,7 @@ import pytest
 
 from hauberk.agent.sidecar_envoy import build_arguments, build_node
 from hauberk.agent.sidecar_pod import PodRef
-from hauberk.agent.sidecar_process import EnvoyProcess, proxy_uid
+from hauberk.agent.sidecar_process import EnvoyProcess, proxy_group, proxy_uid
 from hauberk.linux.failure import UnknownProcess
 from hauberk.linux.launch import Launcher
 from hauberk.linux.process import Process, ProcessSpec
@@ -73,7 +74,7 @@ async def test_envoy_gets_its_pods_network_one_capability_and_no_core_file(launc
     assert await ensure(launcher, tmp_path)
     (spec,) = launcher.spawned
     assert (spec.network, spec.capabilities, spec.container, spec.cwd) == ("u-1", ("NET_ADMIN",), None, str(tmp_path))
-    assert (spec.uid, spec.gid) == (proxy_uid(), proxy_uid())
+    assert (spec.uid, spec.gid) == (proxy_uid(), proxy_group(POD))
     assert ("CORE", 0, 0) in spec.rlimits
     assert spec.no_new_privs
     assert (tmp_path / "logs" / "proxy.log").stat().st_mode & 0o777 == 0o600
@@ -115,6 +116,14 @@ async def test_stopping_what_does_not_run_is_no_error(launcher: FakeLauncher) ->
 def test_envoy_has_a_user_of_its_own_where_there_is_one(tmp_path: Path, ranges: str, uid: int | None) -> None:
     (tmp_path / "uid_map").write_text(ranges)
     assert proxy_uid(tmp_path / "uid_map") == uid
+
+
+@pytest.mark.parametrize(("ranges", "group"), [("0 0 4294967295\n", 0x72F4_0005), ("0 0 65536\n", 1337), ("0 1000 1\n", None)])
+def test_each_envoy_has_a_group_of_its_own_where_there_are_enough(tmp_path: Path, ranges: str, group: int | None) -> None:
+    (tmp_path / "gid_map").write_text(ranges)
+    assert proxy_group(POD, tmp_path / "gid_map") == group
+    twin = replace(POD, uid="u-2", addresses=("10.244.0.6",))
+    assert (proxy_group(twin, tmp_path / "gid_map") == group) == (group in (None, 1337))
 
 
 def test_the_node_is_made_of_what_the_agent_knows() -> None:
