@@ -19,7 +19,7 @@ from tests.unit.citadel.rig import POD, opened
 from hauberk.agent.citadel_client import CitadelBusy, CitadelClient, local_channel
 from hauberk.citadel.attestation import Caller, NobodyRefused
 from hauberk.citadel.authority import Citadel
-from hauberk.citadel.service import serving
+from hauberk.citadel.service import LONGEST_REQUEST, serving
 from hauberk.citadel.settings import CitadelSettings
 from hauberk.identity.csr import MAX_CSR_BYTES, build_csr_der
 from hauberk.identity.svid import X509Svid
@@ -28,6 +28,12 @@ from hauberk.identity.wire import FOLLOW, ISSUE, AgentSubject, IssueRequest, Rep
 from hauberk.kit.clock import SystemClock
 
 SECONDS = 60  # for anything at all; nothing here takes one
+ECHO = "Echo"
+
+
+async def echo(request: bytes, _: Caller) -> bytes:
+    """A further method of the service, as other parts give along."""
+    return request
 
 
 class Served:
@@ -42,8 +48,8 @@ class Served:
         """How a request for that CSR ends."""
         return await self.raw(IssueRequest(csr_der=csr_der, subject=POD, lifetime=lifetime).encode())
 
-    async def raw(self, message: bytes) -> grpc.StatusCode:
-        call: Any = self.channels["here"].unary_unary(method_path(ISSUE))
+    async def raw(self, message: bytes, method: str = ISSUE) -> grpc.StatusCode:
+        call: Any = self.channels["here"].unary_unary(method_path(method))
         try:
             await call(message)
         except grpc.aio.AioRpcError as refused:
@@ -64,7 +70,7 @@ async def served(directory: Path, settings: CitadelSettings | None = None) -> As
     with opened(directory, clock, settings) as citadel:
         async with asyncio.timeout(SECONDS), AsyncExitStack() as stack:
             for node in ("here", "there"):
-                await stack.enter_async_context(serving(citadel, directory / f"{node}.sock", Caller(node=node)))
+                await stack.enter_async_context(serving(citadel, directory / f"{node}.sock", Caller(node=node), {ECHO: echo}))
             found = Served(citadel, directory)
             running = asyncio.create_task(citadel.run())
             try:
@@ -145,6 +151,12 @@ async def test_a_bad_request_is_told_so_and_harms_nobody(tmp_path: Path, bad: by
     async with served(tmp_path) as authority:
         assert await authority.status(bad) is grpc.StatusCode.INVALID_ARGUMENT
         assert await authority.works()
+
+
+async def test_no_method_looks_at_a_request_that_is_too_long(tmp_path: Path) -> None:
+    async with served(tmp_path) as authority:
+        assert await authority.raw(b"x" * LONGEST_REQUEST, ECHO) is grpc.StatusCode.OK
+        assert await authority.raw(b"x" * (LONGEST_REQUEST + 1), ECHO) is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_whatever_a_request_wants_to_be_it_becomes_what_its_pod_is(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hauberk.identity.csr import read_public_key_der
 from hauberk.identity.event import Event, EventKind
 from hauberk.identity.wire import IssueReply, JoinRequest
 
-# Wrong tokens of all callers together: they cannot be told apart by anything they could not make up.
+# Tokens that let nobody in, of all callers together: they cannot be told apart by anything they could not make up.
 ATTEMPTS_A_SECOND: Final = 5.0
 ATTEMPTS_AT_ONCE: Final = 20
 
@@ -66,7 +66,7 @@ class Machines:
 
         Raises TooMany, InvalidCsr (and the token stays good), JoinRefused or NodeRefused.
         """
-        if not self.tokens.holds(request.token):
+        if not self.tokens.is_good(request.token, self._around.now()):
             self._limit.take("", self._around.monotonic())
         node, token = request.node, request.token.partition(".")[0][:16]
         # What can be said of the request by itself comes first: a token is not lost to a mistake.

@@ -79,9 +79,10 @@ class JoinTokens:
             await self._keep(used)
             return used
 
-    def holds(self, text: str) -> bool:
-        """Whether `text` shows the secret of a token that there is, whatever it is still good for."""
-        return self._find(text)[1]
+    def is_good(self, text: str, now: datetime) -> bool:
+        """Whether `text` shows the secret of a token that still lets a machine in."""
+        row, right = self._find(text)
+        return row is not None and right and _spent(row, now) is None
 
     def _find(self, text: str) -> tuple[JoinTokenRow | None, bool]:
         identifier, _, secret = text.partition(".")

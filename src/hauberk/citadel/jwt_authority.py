@@ -117,7 +117,7 @@ class JwtAuthority:
             attested = self._attest(request, caller)
             lifetime = self._lifetime(request.lifetime)
         except (InvalidMessage, AttestationRefused) as exc:
-            evidence: dict[str, Evidence] = {**dict(caller.evidence), "node": caller.node, "audience": request.audience[:MOST_AUDIENCES]}
+            evidence: dict[str, Evidence] = {**dict(caller.evidence), "node": caller.node, "audience": request.audience}
             subject = holder_name(request.subject, caller.node)
             await self._audit(EventKind.TOKEN_REFUSED, subject, str(exc), f"node {caller.node}", evidence)
             raise

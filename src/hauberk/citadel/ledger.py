@@ -15,28 +15,32 @@ from hauberk.kit.log import logger
 
 SIZE: Final = 64 * 1024 * 1024  # bytes of one file
 KEPT: Final = 8  # files that were set aside
-WAITING: Final = 100_000  # events that are remembered while the disk is full; then the oldest are lost, and their number is told
+WAITING: Final = 32 * 1024 * 1024  # bytes that are remembered while the disk is full; then the oldest are lost, and their number is told
 
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 _log = logger("citadel")
 
 
 class Ledger:
-    """`record` never waits and never fails; `flush` writes. Both may be called from any thread."""
+    """`record` never waits for the disk and never fails; `flush` writes. Both may be called from any thread."""
 
-    def __init__(self, path: Path, *, size: int = SIZE) -> None:
+    def __init__(self, path: Path, *, size: int = SIZE, waiting: int = WAITING) -> None:
         self._path = path
         self._size = size
-        self._waiting: deque[Event] = deque()
+        self._most = waiting
+        self._waiting: deque[bytes] = deque()  # lines
+        self._bytes = 0
         self._lost = 0
-        self._lock = threading.Lock()
+        self._queue = threading.Lock()  # held for moments, by who touches what waits
+        self._file = threading.Lock()  # held while the disk works
 
     def record(self, event: Event) -> None:
         """`event` will be written by the next `flush`."""
-        self._waiting.append(event)
-        if len(self._waiting) > WAITING:
-            self._waiting.popleft()
-            self._lost += 1
+        line = _line(event)
+        with self._queue:
+            self._waiting.append(line)
+            self._bytes += len(line)
+            self._forget()
 
     @property
     def pending(self) -> bool:
@@ -45,27 +49,37 @@ class Ledger:
 
     def flush(self) -> None:
         """What was recorded is in the file. While the disk is full it is kept, and tried again the next time."""
-        with self._lock:
-            events = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            if not events:
+        with self._file:
+            with self._queue:
+                lines, self._waiting, self._bytes = self._waiting, deque(), 0
+            if not lines:
                 return
             try:
-                self._append("".join(_line(event) for event in events))
+                self._append(b"".join(lines))
             except OSError as exc:
-                self._waiting.extendleft(reversed(events))
-                _log.error("identity events could not be written", path=str(self._path), reason=str(exc), waiting=len(events))
+                with self._queue:
+                    self._waiting.extendleft(reversed(lines))
+                    self._bytes += sum(map(len, lines))
+                    self._forget()
+                _log.error("identity events could not be written", path=str(self._path), reason=str(exc), waiting=len(lines))
                 return
-            if self._lost:
-                _log.error("identity events were lost while the disk was full", number=self._lost)
-                self._lost = 0
+            with self._queue:
+                lost, self._lost = self._lost, 0
+            if lost:
+                _log.error("identity events were lost while the disk was full", number=lost)
 
-    def _append(self, text: str) -> None:
+    def _forget(self) -> None:
+        """No more waits than there is room for."""
+        while self._bytes > self._most:
+            self._bytes -= len(self._waiting.popleft())
+            self._lost += 1
+
+    def _append(self, data: bytes) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # O_APPEND: nothing that was written is ever written over, not even by a second process by mistake.
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "ab", buffering=0) as file:
             before = file.tell()
-            data = text.encode()
             written = file.write(data)
             if written != len(data):
                 # Half a batch would be written twice, and half a line is no JSON.
@@ -85,5 +99,5 @@ class Ledger:
         return self._path.with_name(f"{self._path.name}.{number}")
 
 
-def _line(event: Event) -> str:
-    return _ENCODER.encode(event.to_document()) + "\n"
+def _line(event: Event) -> bytes:
+    return _ENCODER.encode(event.to_document()).encode() + b"\n"

@@ -36,7 +36,7 @@ def control_plane_id(trust_domain: str) -> SpiffeId:
 def node_fault(name: str, local: str) -> str | None:
     """Why no machine can join as `name`; `local` is the control plane's own, whose pods must be nobody else's."""
     if fault := subdomain_fault(name):
-        return f"{name!r} is no name for a node: it {fault}"
+        return f"{name[:80]!r} is no name for a node: it {fault}"
     if name == local.lower():
         return f"{name} is the control plane's own machine, which is in the mesh already"
     return None

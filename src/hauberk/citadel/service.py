@@ -67,8 +67,6 @@ def handlers(citadel: Citadel, caller: Caller, more: Mapping[str, Answer]) -> gr
     """The service as gRPC wants it, for one caller."""
 
     async def issue(request: bytes, caller: Caller) -> bytes:
-        if len(request) > LONGEST_REQUEST:
-            raise InvalidMessage(f"a request for a certificate has at most {LONGEST_REQUEST} bytes")
         return (await citadel.issuer.issue(IssueRequest.decode(request), caller)).encode()
 
     async def follow(_: Any, context: Any) -> None:
@@ -85,6 +83,8 @@ def _told(answer: Answer, caller: Caller) -> Callable[[bytes, Any], Awaitable[by
     """`answer`, whose refusals the other side hears of in gRPC's way."""
 
     async def told(request: bytes, context: Any) -> bytes:
+        if len(request) > LONGEST_REQUEST:
+            await refuse(context, InvalidMessage(f"a request has at most {LONGEST_REQUEST} bytes"))
         try:
             return await answer(request, caller)
         except Exception as exc:  # what is not ours is raised again

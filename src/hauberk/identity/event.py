@@ -4,9 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 Evidence = str | int | bool | tuple[str, ...]
+
+# What somebody asked for is told in the words he chose. Longer than any name of a pod with its namespace and uid, and than any identity
+# of a ServiceAccount: what is cut off was never meant well.
+LONGEST: Final = 640  # characters of one string
+MOST: Final = 8  # strings of one list
 
 
 class EventKind(StrEnum):
@@ -54,13 +59,28 @@ class Event:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
-        """The event as one line of the ledger has it; what is empty is left out."""
+        """The event as one line of the ledger has it; what is empty is left out, and what is very long is cut."""
         document = {
             "time": self.time.isoformat(timespec="milliseconds"),
             "kind": self.kind.value,
-            "subject": self.subject,
-            "outcome": self.outcome,
-            "by": self.by,
-            "evidence": dict(self.evidence),
+            "subject": _cut(self.subject),
+            "outcome": _cut(self.outcome),
+            "by": _cut(self.by),
+            "evidence": {_cut(name): _cut_evidence(value) for name, value in self.evidence.items()},
         }
         return {name: value for name, value in document.items() if value}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text)} characters)"
+
+
+def _cut_evidence(value: Evidence) -> Evidence:
+    match value:
+        case str():
+            return _cut(value)
+        case tuple():
+            more = (f"… ({len(value)} in all)",) if len(value) > MOST else ()
+            return (*map(_cut, value[:MOST]), *more)
+        case _:
+            return value

@@ -134,6 +134,22 @@ async def test_attempts_are_limited_and_go_on_after_a_while(rig: Rig) -> None:
         await rig.join("n2", "0.0")
 
 
+async def test_who_has_used_his_token_tries_no_more_often_than_who_guesses(rig: Rig) -> None:
+    token = await rig.machines.create_token("n2")
+    await rig.join("n2", token.text)
+    for _ in range(ATTEMPTS_AT_ONCE):
+        with pytest.raises(JoinRefused, match="was used already"):
+            await rig.join("n2", token.text)
+    with pytest.raises(TooMany):
+        await rig.join("n2", token.text)
+
+
+async def test_a_name_that_is_none_is_not_repeated_at_length(rig: Rig) -> None:
+    with pytest.raises(NodeRefused) as refused:
+        await rig.join("N" * 30_000, "0.0")
+    assert len(str(refused.value)) < 500
+
+
 async def test_a_revoked_certificate_admits_nobody(rig: Rig) -> None:
     await rig.join("n2", (await rig.machines.create_token("n2")).text)
     rig.revoked.add(f"{9:032x}")

@@ -73,6 +73,21 @@ def test_while_the_disk_is_full_events_wait_and_no_line_is_cut(tmp_path: Path, m
     assert subjects(tmp_path / "l") == ["a", "b"]
 
 
+def test_while_the_disk_is_full_no_more_waits_than_there_is_room_for(tmp_path: Path) -> None:
+    (tmp_path / "l").mkdir()  # nothing can be written there
+    ledger = Ledger(tmp_path / "l", waiting=1000)
+    for number in range(100):
+        ledger.record(event(str(number)))
+        ledger.flush()
+    (tmp_path / "l").rmdir()
+    with structlog.testing.capture_logs() as logs:
+        ledger.flush()
+    kept = subjects(tmp_path / "l")
+    assert kept == [str(number) for number in range(100 - len(kept), 100)]
+    assert 0 < (tmp_path / "l").stat().st_size <= 1000
+    assert [each["number"] for each in logs] == [100 - len(kept)]
+
+
 def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "l").symlink_to(tmp_path / "elsewhere")
     ledger = Ledger(tmp_path / "l")
