@@ -9,8 +9,9 @@ from typing import Final, NoReturn
 from hauberk.citadel import slots
 from hauberk.citadel.authorities import Authorities
 from hauberk.citadel.ground import Ground
+from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.revocation_lists import Listed, RevocationLists
-from hauberk.citadel.state import Write
+from hauberk.citadel.state import StateUnusable, Write
 from hauberk.citadel.state_issued import (
     KEPT_AFTER_EXPIRY,
     IssuedRow,
@@ -169,10 +170,17 @@ class Revocations:
             return Revocation(row=row, certificates=living, sequence=trust.sequence)
 
     async def run(self) -> NoReturn:
-        """Forgets, from time to time, what has expired."""
+        """Forgets, from time to time, what has expired; what fails is tried again."""
+        failure = ""
         while True:
             await asyncio.sleep(_REVIEWED_EVERY.total_seconds())
-            await self.review()
+            try:
+                await self.review()
+                failure = ""
+            except (StateUnusable, KeyUnreadable, OSError) as exc:
+                if str(exc) != failure:
+                    _log.error("revocations cannot be reviewed", reason=str(exc))
+                failure = str(exc)
 
     async def review(self) -> None:
         """What has expired is listed no longer, and revocations of it are forgotten."""
@@ -181,9 +189,13 @@ class Revocations:
             over = tuple(row for row in self._rows.values() if row.until is not None and row.until < now)
             if not over and all(each.matters(now) for each in self._listed.values()):
                 return
-            for row in over:
-                del self._rows[row.what, row.value]
-            await self._publish(now, *((forget_revocations(over),) if over else ()))
+            before = self._rows
+            self._rows = {key: row for key, row in before.items() if row not in over}
+            try:
+                await self._publish(now, *((forget_revocations(over),) if over else ()))
+            except Exception:
+                self._rows = before
+                raise
 
     async def _publish(self, now: datetime, *writes: Write, lifted: Iterable[IssuedRow] = ()) -> Trust:
         self._listed = await asyncio.to_thread(self._find, now)

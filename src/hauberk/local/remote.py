@@ -15,9 +15,11 @@ from hauberk.api.problem import problem
 from hauberk.citadel.attestation import AttestationRefused, Attested
 from hauberk.citadel.authorities import NoIssuer
 from hauberk.citadel.join import Machines
+from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.nodes import AgentCertificate, NodeRefused, control_plane_id
 from hauberk.citadel.state import StateUnusable
 from hauberk.identity.csr import read_public_key_der
+from hauberk.identity.template import InvalidTemplate
 from hauberk.identity.trust import Trust
 from hauberk.kit.log import logger
 from hauberk.kit.tls import PeerRefused, server_context
@@ -108,7 +110,7 @@ class RemoteMachines:
         )
         try:
             issued = await self._citadel.issuer.issue_to(attested, read_public_key_der(csr_der), by=HOLDER)
-        except (AttestationRefused, NoIssuer, StateUnusable) as exc:
+        except (AttestationRefused, NoIssuer, KeyUnreadable, InvalidTemplate, StateUnusable) as exc:
             raise NotObtained(str(exc)) from exc
         return Signed(chain_der=issued.chain_der, authority_id=issued.row.authority_id)
 

@@ -13,10 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.unit.citadel.rig import CALLER, NOW, POD, HandClock, PlayedAgent, issue, opened, row_of, until_done
 
+from hauberk.citadel import revocation
 from hauberk.citadel.attestation import AttestationRefused
 from hauberk.citadel.authorities import certificate_of
 from hauberk.citadel.authority import Citadel
 from hauberk.citadel.revocation import NotRevoked, Revocations, Target
+from hauberk.citadel.state import State, StateUnusable, Write
 from hauberk.citadel.state_authorities import Slot
 from hauberk.citadel.state_revocations import What
 from hauberk.identity.svid import X509Svid
@@ -241,6 +243,23 @@ async def test_a_new_issuing_key_signs_only_when_all_have_its_list(tmp_path: Pat
         agent.leave()
 
 
+async def test_rotating_again_while_the_new_issuing_key_waits_makes_no_other(tmp_path: Path) -> None:
+    clock = HandClock()
+    with revoking(tmp_path, clock) as made:
+        agent = PlayedAgent(made.citadel)
+        await made.revocations.revoke(by_serial(await issue(made.citadel)), by=BY)
+        first = await made.citadel.rotate(BY)
+        assert first.slot is Slot.PREPARED
+        clock.pass_by(timedelta(seconds=1))
+        assert await made.citadel.rotate(BY) == first
+        assert len(made.citadel.ground.keys.ids()) == 3
+        for _ in range(5):
+            await agent.obey()
+            await made.citadel.housekeeping.tidy()
+        assert made.citadel.authorities.issuing.id == first.id
+        agent.leave()
+
+
 async def test_an_exchange_of_the_root_brings_lists_of_both_and_does_not_wait_for_the_revoked(tmp_path: Path) -> None:
     with revoking(tmp_path) as made:
         agent = PlayedAgent(made.citadel)
@@ -280,3 +299,27 @@ def test_a_banned_machine_gets_nothing(tmp_path: Path) -> None:
         citadel.heed(revocations)
         with pytest.raises(AttestationRefused, match="node here was banned"):
             asyncio.run(issue(citadel))
+
+
+async def test_what_cannot_be_forgotten_on_a_full_disk_is_forgotten_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, tries, seen = HandClock(), list[bool](), asyncio.Event()
+    with revoking(tmp_path, clock) as made:
+        await made.revocations.revoke(by_serial(await issue(made.citadel)), by=BY)
+        clock.pass_by(timedelta(days=3))
+        write = State.write
+
+        async def full_at_first(state: State, *writes: Write) -> None:
+            tries.append(True)
+            if len(tries) == 1:
+                raise StateUnusable(tmp_path, "the disk is full", "free some space")
+            await write(state, *writes)
+            seen.set()
+
+        monkeypatch.setattr(State, "write", full_at_first)
+        monkeypatch.setattr(revocation, "_REVIEWED_EVERY", timedelta(0))
+        running = asyncio.create_task(made.revocations.run())
+        async with asyncio.timeout(10):
+            await seen.wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert made.revocations.all == ()
