@@ -68,7 +68,7 @@ class CertificateAuthority(Protocol):
         """All authorities, all agents, and what should be done."""
 
     async def rotate(self, by: str) -> Mapping[str, Any]:
-        """A new issuing key signs from now on."""
+        """A new issuing key signs from now on, or, as `slot` says, is prepared."""
 
     async def rotate_root(self, by: str) -> Mapping[str, Any]:
         """An exchange of the root has begun."""

@@ -29,7 +29,7 @@ from hauberk.citadel.overview import (
 from hauberk.citadel.roster import Roster
 from hauberk.citadel.serials import next_serial
 from hauberk.citadel.settings import CitadelSettings
-from hauberk.citadel.state_authorities import Kind
+from hauberk.citadel.state_authorities import AuthorityRow, Kind
 from hauberk.citadel.state_issued import IssuedRow, count_living, read_issued, read_issued_to
 from hauberk.citadel.succession import Succession
 from hauberk.identity.csr import read_public_key
@@ -118,15 +118,15 @@ class Citadel:
             ),
         )
 
-    async def rotate(self, by: str) -> str:
-        """A new issuing key signs at once, or (see `succession`) when all have its revocation list; leaves are renewed as usual. Its id.
+    async def rotate(self, by: str) -> AuthorityRow:
+        """A new issuing key signs at once, or (then it is prepared) when all have its revocation list; leaves are renewed as usual.
 
         Raises ExchangeRefused while the root is being exchanged, NoIssuer if the root's key is not here.
         """
         if self.exchange.going_on:
             raise ExchangeRefused("the root is being exchanged, and its issuing key with it: wait for it, or abort it")
         made = await self.succession.succeed(self.ground.clock.now())
-        _log.info("issuing key rotated", id=made, by=by)
+        _log.info("issuing key rotated", id=made.id, slot=made.slot.value, by=by)
         return made
 
     async def rotate_root(self, by: str) -> RotationView:
@@ -229,4 +229,4 @@ def _make_issuing(ground: Ground, authorities: Authorities, settings: CitadelSet
 
 def local_caller(node: str) -> Caller:
     """The agent of the control plane's own machine: who can open a socket in the private run directory is its user."""
-    return Caller(node=node, evidence=(("socket", "private to the mesh's user"),))
+    return Caller(node=node, own=True, evidence=(("socket", "private to the mesh's user"),))

@@ -43,7 +43,15 @@ def exchange(rows: Rows, *, new: str, old: str, now: datetime) -> tuple[Authorit
 def succeed(rows: Rows, successor: AuthorityRow, now: datetime) -> tuple[AuthorityRow, ...]:
     """The rows that change when `successor` signs under a root that is trusted already: at once, the former ones are old."""
     former = [row for row in rows if row.kind is successor.kind and row.slot is Slot.ACTIVE and row.id != successor.id]
-    return (*(_to(row, Slot.OLD, now) for row in former), _to(successor, Slot.ACTIVE, now))
+    return (*(_to(row, Slot.OLD, now) for row in former), *overtaken(rows, successor, now), _to(successor, Slot.ACTIVE, now))
+
+
+def overtaken(rows: Rows, successor: AuthorityRow, now: datetime) -> tuple[AuthorityRow, ...]:
+    """The rows that change when `successor` waits to sign under its root: who waited there before it never will, and is old."""
+    if successor.kind is not Kind.ISSUING:
+        return ()
+    waiting = (row for row in below(rows, successor.parent) if row.slot is Slot.PREPARED and row.id != successor.id)
+    return tuple(_to(row, Slot.OLD, now) for row in waiting)
 
 
 def retire(rows: Rows, ids: Iterable[str], now: datetime) -> tuple[AuthorityRow, ...]:

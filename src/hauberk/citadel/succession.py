@@ -50,10 +50,15 @@ class Succession:
                 await self._renew(issuing, now)
             return self._authorities.issuing
 
-    async def succeed(self, now: datetime) -> str:
-        """A new issuing key signs from now on, or as soon as everybody would believe it; its id. Raises NoIssuer."""
+    async def succeed(self, now: datetime) -> AuthorityRow:
+        """A new issuing key signs from now on, or (its slot says so) as soon as everybody would believe it; raises NoIssuer.
+
+        One that waits for that already is the one: another would only begin to wait anew.
+        """
         async with self._changing:
-            return await self._succeed(now, at_once=not self.refusals.in_force)
+            at_once = not self.refusals.in_force
+            waiting = None if at_once else self.prepared
+            return waiting or await self._succeed(now, at_once=at_once)
 
     async def succeed_with(self, made: AuthorityRow, now: datetime) -> bool:
         """The same with an authority made elsewhere, in slot prepared, whose key is in the key store already; whether it signs at once."""
@@ -72,7 +77,8 @@ class Succession:
         self.waiting = Waiting("to have the new issuing key's revocation list", missing) if missing else None
         if not missing:
             async with self._changing:
-                await self._activate(prepared, now)
+                if self.prepared == prepared:
+                    await self._activate(prepared, now)
 
     @property
     def prepared(self) -> AuthorityRow | None:
@@ -99,7 +105,7 @@ class Succession:
                 _log.warning("the issuing key is due and cannot be renewed", id=issuing.id, reason=str(exc))
             self._failure = str(exc)
 
-    async def _succeed(self, now: datetime, *, at_once: bool) -> str:
+    async def _succeed(self, now: datetime, *, at_once: bool) -> AuthorityRow:
         authorities = self._authorities
         root = slots.active(authorities.rows, Kind.ROOT)
         if root is None:
@@ -107,13 +113,13 @@ class Succession:
         made = await asyncio.to_thread(authorities.make_issuing, root, next_serial(), now, self._settings.issuing_lifetime)
         _log.info("issuing certificate made", id=made.id, root=root.id)
         await self._follow(made, now, at_once=at_once)
-        return made.id
+        return authorities.find(made.id) or made
 
     async def _follow(self, made: AuthorityRow, now: datetime, *, at_once: bool) -> None:
         if at_once:
             await self._activate(made, now)
         else:
-            await self._write((made,), now)
+            await self._write((*slots.overtaken(self._authorities.rows, made, now), made), now)
             self._since = self._ground.publication.trust.sequence
 
     async def _activate(self, successor: AuthorityRow, now: datetime) -> None:

@@ -42,7 +42,9 @@ _GOES_ON = "it goes on in the background; look again with `hauberk ca rotate --s
 @click.option("--timeout", type=WaitSpan(), default="10m", show_default=True, metavar="T", help="How long to follow it.")
 @output_option("table", "json", "yaml", "jsonpath")
 def rotate(*, root: bool, abort: bool, tokens: bool, status: bool, no_wait: bool, timeout: float, form: Format) -> None:
-    """Make a new issuing key, which signs from now on; with --root, exchange the root.
+    """Make a new issuing key; with --root, exchange the root.
+
+    The new key signs from now on, or, while certificates are revoked, as soon as every proxy has its revocation list.
 
     Nothing restarts and no request fails. Every step of an exchange of the root waits for the proof that all agents and all proxies
     hold what they need; who is waited for is named. Interrupt the command as you like: the exchange goes on, also over restarts, and
@@ -127,6 +129,10 @@ def _show(rotation: dict[str, Any], form: Format) -> None:
 def _tell_issuing(answer: dict[str, Any], form: Format) -> None:
     if not form.is_table:
         output.show_document(answer, form)
+        return
+    if answer["slot"] == "prepared":
+        click.echo(f"{answer['authority']} is prepared, and signs as soon as every proxy has its revocation list")
+        talk("who has not: hauberk ca show")
         return
     click.echo(f"{answer['authority']} signs from now on; certificates are renewed at their usual time")
 

@@ -36,9 +36,10 @@ class ServedAuthority:
         return overview_document(self._citadel.overview())
 
     async def rotate(self, by: str) -> Mapping[str, Any]:
-        """A new issuing key signs."""
+        """A new issuing key signs, or is prepared."""
         with _refusing():
-            return {"authority": await self._citadel.rotate(by)}
+            made = await self._citadel.rotate(by)
+        return {"authority": made.id, "slot": made.slot.value}
 
     async def rotate_root(self, by: str) -> Mapping[str, Any]:
         """An exchange of the root has begun."""

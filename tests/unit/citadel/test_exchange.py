@@ -300,11 +300,11 @@ async def test_where_proxies_have_revocation_lists_a_new_issuing_key_waits_for_i
         agent.report(citadel.trust.sequence)
         citadel.heed(Lists())
         made = await citadel.rotate("root")
-        assert made.encode() in citadel.trust.crls
+        assert made.id.encode() in citadel.trust.crls
         await citadel.housekeeping.tidy()
         assert (await issue(citadel)).chain[1] == before.chain[1]
         (problem,) = citadel.overview().problems
-        assert problem == f"{made} waits for node here: its agent has not confirmed to have the new issuing key's revocation list"
+        assert problem == f"{made.id} waits for node here: its agent has not confirmed to have the new issuing key's revocation list"
         await agent.obey()
         await citadel.housekeeping.tidy()
         assert (await issue(citadel)).chain[1] != before.chain[1]

@@ -59,6 +59,13 @@ def test_a_successor_signs_at_once_and_says_since_when() -> None:
     assert changed[-1].activated == NOW
 
 
+def test_of_several_that_wait_below_one_root_the_last_signs_and_the_others_never_will() -> None:
+    rows = (*ROWS, authority("a3", Slot.PREPARED, "a", age=1))
+    newest = authority("a4", Slot.PREPARED, "a")
+    assert slots_of(slots.overtaken(rows, newest, NOW)) == {"a3": "old"}
+    assert slots_of(slots.succeed((*rows, newest), newest, NOW)) == {"a2": "old", "a3": "old", "a4": "active"}
+
+
 def test_a_root_is_retired_with_all_below_it() -> None:
     assert slots_of(slots.retire(ROWS, {"a"}, NOW)) == {"a": "retired", "a1": "retired", "a2": "retired"}
 
