@@ -46,7 +46,7 @@ _log = logger("workload-api")
 class WorkloadApi:
     """Serves while `run` runs; `open` and `close` follow the pods.
 
-    `changed` is called when what programs hold (`holders`) may be another.
+    `own`: `node` is the control plane's own machine. `changed` is called when what programs hold (`holders`) may be another.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class WorkloadApi:
         authority: Authority,
         trust: Watched[Trust],
         node: str,
+        own: bool,
         clock: Clock,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
@@ -65,7 +66,7 @@ class WorkloadApi:
         self._launcher = launcher
         self._inner = places.run / "ids.sock"
         self._front = Front(self._inner)
-        self._entries = EntrySource(api, node)
+        self._entries = EntrySource(api, node, own=own)
         self._identities = Identities(authority, trust, clock=clock, changed=changed)
         tokens = Tokens(authority, trust, clock)
         self._service = WorkloadService(

@@ -32,11 +32,15 @@ Entries = tuple[WorkloadEntry, ...]
 
 
 class EntrySource:
-    """The entries of the mesh's settings that are for `node`; `current` None: they were never read."""
+    """The entries of the mesh's settings that are for `node`; `current` None: they were never read.
 
-    def __init__(self, api: AsyncUnixHttp, node: str) -> None:
+    `own`: the machine is the control plane's.
+    """
+
+    def __init__(self, api: AsyncUnixHttp, node: str, *, own: bool) -> None:
         self._api = api
         self._node = node
+        self._own = own
         self.current: Watched[Entries] = Watched()
 
     async def run(self) -> NoReturn:
@@ -57,7 +61,7 @@ class EntrySource:
 
     def _take(self, config_map: ConfigMap | None) -> None:
         entries = mesh_config_of(config_map).hauberk.workload_entries
-        mine = tuple(entry for entry in entries if entry.node in (None, self._node))
+        mine = tuple(entry for entry in entries if entry.is_for(self._node, own=self._own))
         if mine != self.current.value:
             self.current.set(mine)
             _log.info("entries", names=[entry.name for entry in mine])

@@ -31,7 +31,7 @@ class EntrySelectors(ApiModel):
 
 
 class WorkloadEntry(ApiModel):
-    """One identity for all processes that the selectors hold for. `node` None: on every machine."""
+    """One identity for all processes that the selectors hold for. `node` None: on the control plane's machine."""
 
     name: str
     service_account: str  # NAMESPACE/NAME
@@ -43,6 +43,13 @@ class WorkloadEntry(ApiModel):
         """Namespace and name of the service account."""
         namespace, _, name = self.service_account.partition("/")
         return namespace, name
+
+    def is_for(self, node: str, *, own: bool) -> bool:
+        """Whether processes of machine `node` may have it; `own`: that machine is the control plane's.
+
+        A machine that has joined must be named: its agent, if somebody took it over, bears out any evidence there is.
+        """
+        return own if self.node is None else self.node == node
 
 
 def check_entries(entries: Sequence[WorkloadEntry]) -> Iterator[Finding]:
@@ -60,7 +67,7 @@ def check_entries(entries: Sequence[WorkloadEntry]) -> Iterator[Finding]:
         seen.add(entry.name)
         yield from _check_account(entry, at)
         if entry.node is not None and not entry.node:
-            yield Finding("HBK0110", (*at, "node"), "an entry for every machine has no node at all")
+            yield Finding("HBK0110", (*at, "node"), "an entry for the control plane's machine has no node at all")
         yield from _check_selectors(entry.selectors, (*at, "selectors"))
 
 

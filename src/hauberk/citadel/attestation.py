@@ -19,9 +19,13 @@ class AttestationRefused(PermissionError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Which machine's agent asks. `evidence`: how that is known, such as (("socket", "citadel.sock"),)."""
+    """Which machine's agent asks. `evidence`: how that is known, such as (("socket", "citadel.sock"),).
+
+    `own`: the machine is the control plane's, which nobody had to let in.
+    """
 
     node: str
+    own: bool = False
     evidence: tuple[tuple[str, str], ...] = ()
 
 

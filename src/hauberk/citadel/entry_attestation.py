@@ -18,7 +18,7 @@ def attest_entry(subject: EntrySubject, caller: Caller, entries: Iterable[Worklo
     entry = next((each for each in entries if each.name == subject.name), None)
     if entry is None:
         raise AttestationRefused(f"there is no {what}")
-    if entry.node not in (None, caller.node):
+    if not entry.is_for(caller.node, own=caller.own):
         raise AttestationRefused(f"{what} is not for node {caller.node!r}")
     evidence = dict(subject.evidence)
     if len(evidence) != len(subject.evidence):

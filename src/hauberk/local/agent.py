@@ -101,6 +101,7 @@ class Agent:
             authority=self._citadel,
             trust=trust.current,
             node=name,
+            own=elsewhere is None,
             clock=clock,
             changed=self._programs_changed,
         )

@@ -22,6 +22,15 @@ def test_an_entry_is_typed_and_its_selectors_are_texts() -> None:
     assert (entry.account, entry.node, entry.selectors.texts()) == (("shop", "backup"), None, {"uid": "1000", "path": "/usr/bin/backup"})
 
 
+@pytest.mark.parametrize(("named", "on"), [(None, "the control plane's"), ("n2", "n2")])
+def test_an_entry_is_for_one_machine(named: str | None, on: str) -> None:
+    config, _ = parse_mesh_config(repr({"hauberk": {"workloadEntries": [GOOD | ({"node": named} if named else {})]}}))
+    assert config
+    (entry,) = config.hauberk.workload_entries
+    machines = (("the control plane's", True), ("n2", False), ("n3", False))
+    assert [node for node, own in machines if entry.is_for(node, own=own)] == [on]
+
+
 def test_an_unknown_selector_is_an_error_and_not_left_out() -> None:
     assert codes(GOOD | {"selectors": {"uid": 1, "comm": "x"}}) == [("HBK0103", "0.selectors.comm")]
 

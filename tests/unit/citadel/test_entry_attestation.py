@@ -12,7 +12,7 @@ ENTRIES = (
     WorkloadEntry(name="probe", service_account="shop/probe", node="edge", selectors=EntrySelectors(uid=7)),
 )
 EVIDENCE = (("path", "/usr/bin/backup"), ("uid", "1000"))
-HERE = Caller(node="here")
+HERE = Caller(node="here", own=True)
 
 
 def test_evidence_that_bears_out_every_selector_gives_the_entrys_identity() -> None:
@@ -36,6 +36,11 @@ def test_evidence_that_bears_out_every_selector_gives_the_entrys_identity() -> N
 def test_anything_else_is_refused(subject: EntrySubject, reason: str) -> None:
     with pytest.raises(AttestationRefused, match=reason):
         attest_entry(subject, HERE, ENTRIES, "cluster.local")
+
+
+def test_an_entry_that_names_no_machine_is_for_none_that_has_joined() -> None:
+    with pytest.raises(AttestationRefused, match="not for node 'edge'"):
+        attest_entry(EntrySubject(name="backup", evidence=EVIDENCE), Caller(node="edge"), ENTRIES, "cluster.local")
 
 
 def test_an_entry_for_one_machine_is_for_that_machine() -> None:

@@ -28,7 +28,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await opened.close()
 
 
-CALLER = Caller(node="here", evidence=(("socket", "test"),))
+CALLER = Caller(node="here", own=True, evidence=(("socket", "test"),))
 
 
 @pytest.fixture
