@@ -61,7 +61,7 @@ class RemoteMachines:
 
     def shut_out(self, node: str) -> None:
         """Every connection of the machine ends now, and what was served to it."""
-        ended = self._door.show_out(node)
+        ended = self._show_out(node)
         self._doors.close(node)
         if ended:
             _log.info("a machine's connections are ended", node=node, connections=ended)
@@ -117,12 +117,17 @@ class RemoteMachines:
     async def _follow_trust(self) -> None:
         async for trust in self._citadel.changes():
             own = self._own.current.value
-            if own is not None and own.authority_id in trust.renew:
+            if own is not None and (own.authority_id in trust.renew or own.svid.serial in trust.revoked.serials):
                 self._own.renew()
             for node, serials in tuple(self._shown.items()):
                 if not trust.revoked.serials.isdisjoint(serials):
                     # All of its connections, whichever certificate they came in with: an honest agent is back at once.
-                    self._door.show_out(node)
+                    self._show_out(node)
+
+    def _show_out(self, node: str) -> int:
+        # By what its connections came in is forgotten with them: the next revocation is to end those of today.
+        self._shown.pop(node, None)
+        return self._door.show_out(node)
 
     # --- who calls
 

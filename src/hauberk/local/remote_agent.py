@@ -118,7 +118,8 @@ class RemoteControlPlane:
                 _log.error("whom this machine believes could not be kept", path=str(self._path), reason=str(exc))
                 self._membership = believing
         self._trust = trust
-        if self._membership.own.authority_id in trust.renew:
+        own = self._membership.own
+        if own.authority_id in trust.renew or own.svid.serial in trust.revoked.serials:
             self._own.renew()
 
     async def run(self) -> NoReturn:

@@ -1,8 +1,9 @@
 """The port for other machines above a real authority, without a network: who is let in, and whose connections end."""
 
+import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,17 +12,21 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.unit.citadel.rig import HandClock, opened, request
 
+from hauberk.citadel.attestation import Attested
 from hauberk.citadel.authority import Citadel
 from hauberk.citadel.join import Machines
-from hauberk.citadel.nodes import Nodes
+from hauberk.citadel.nodes import Nodes, agent_id
 from hauberk.citadel.plugged_import import PluggedImport
 from hauberk.citadel.revocation import Revocations, Target
 from hauberk.citadel.state_revocations import What
+from hauberk.identity.csr import read_public_key_der
 from hauberk.identity.svid import X509Svid
 from hauberk.identity.wire import JoinRequest
 from hauberk.kit.tls_door import Admitted, Visitor
+from hauberk.local import remote_certificate
 from hauberk.local.citadel import ServedCitadel
 from hauberk.local.remote import RemoteMachines
+from hauberk.local.remote_certificate import Own
 from hauberk.local.remote_doors import API, Services
 from hauberk.local.remote_machines import open_machines
 
@@ -52,11 +57,44 @@ class Port:
     async def revoke(self, serial: str) -> None:
         await self.served.revocations.revoke(Target(what=What.SERIAL, value=serial, name=serial), by="uid 1000")
 
+    async def renewed(self, node: str = "n2") -> X509Svid:
+        """What the machine's agent gets when it renews its certificate."""
+        attested = Attested(spiffe_id=agent_id(self.citadel.trust_domain, node), holder=f"agent {node}", node=node)
+        issued = await self.citadel.issuer.issue_to(attested, read_public_key_der(request().csr_der), by=f"node {node}")
+        return X509Svid.from_der(issued.chain_der)
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """The port heeds the Trust, and keeps its certificate fresh, meanwhile."""
+        tasks = [asyncio.create_task(work) for work in (self.remote._own.run(), self.remote._follow_trust())]
+        try:
+            async with asyncio.timeout(10):
+                await self.remote._own.current.first()
+                yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settled(self) -> None:
+        """Whoever follows the Trust has seen the newest."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    async def own_other_than(self, former: Own) -> Own:
+        """What the port proves itself with after `former`."""
+        async for own in self.remote._own.current.changes():
+            if own is not former:
+                return own
+        raise AssertionError("changes never end")
+
 
 @contextmanager
 def served_port(directory: Path, monkeypatch: pytest.MonkeyPatch, clock: HandClock | None = None) -> Iterator[Port]:
     """The port of an authority in `directory`; the sockets behind it are not opened."""
     clock, ended = clock or HandClock(), list[str]()
+
+    monkeypatch.setattr(remote_certificate, "LEAST_SLEEP", 0.0)
 
     async def path(_node: str, _protocol: str) -> Path:
         return directory / "socket"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,3 +31,27 @@ async def test_a_certificate_that_cannot_be_had_now_is_asked_for_again(
         monkeypatch.setattr(port.citadel, "issuer", SimpleNamespace(issue_to=fail))
         with pytest.raises(NotObtained):
             await port.remote._ask(request().csr_der)
+
+
+async def test_a_revoked_certificate_ends_its_machines_connections_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served_port(tmp_path, monkeypatch) as port:
+        first = await port.join()
+        await port.knock(first)
+        second = await port.renewed()
+        async with port.following():
+            await port.revoke(first.serial)
+            await port.settled()
+            assert port.ended[1:] == ["n2"]
+            await port.knock(second)
+            for number in range(3):
+                await port.citadel.ground.publication.publish(lambda trust, name=f"a{number}": replace(trust, aliases=(name,)))  # type: ignore[misc]
+            await port.settled()
+            assert port.ended[1:] == ["n2"]
+
+
+async def test_the_ports_own_certificate_is_exchanged_when_it_is_revoked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served_port(tmp_path, monkeypatch) as port:
+        async with port.following():
+            first = await port.remote._own.current.first()
+            await port.revoke(first.svid.serial)
+            assert (await port.own_other_than(first)).svid.serial not in port.citadel.trust.revoked.serials
