@@ -90,7 +90,7 @@ class Revoker(Protocol):
     """Revokes. What it is given is one of `pod` (namespace/name), `serial` and `identity`; the others are empty.
 
     ValueError: it is none; LookupError: there is no such pod, or it is not revoked. Both return when every proxy has confirmed, or after
-    `wait` seconds; `pending` of the answer names those that have not.
+    `wait` seconds; `pending` of the answer names those that have not, `problem` says what is amiss with the lists that proxies have.
     """
 
     async def revoke(self, *, pod: str, serial: str, identity: str, reason: str, by: str, wait: float) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Revocations: what is not believed any more, kept, published to every agent, and asked for before anything is issued."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, NoReturn
@@ -112,6 +112,16 @@ class Revocations:
     def in_force(self) -> bool:
         """Whether proxies have lists, and so believe no issuer whose list they have not."""
         return bool(self._ground.publication.trust.crls)
+
+    @property
+    def problem(self) -> str:
+        """Why proxies do not have all the lists that they should; empty: they have."""
+        return self._lists.problem
+
+    def concerns(self) -> Iterator[str]:
+        """What people should know."""
+        if self.problem:
+            yield f"{self.problem}; who is revoked is refused by the proxies themselves, and open connections end"
 
     # --- changes
 

@@ -46,39 +46,52 @@ class RevocationLists:
         self._authorities = authorities
         self._now = now
         self._number = 0
-        self._signed: dict[tuple[str, frozenset[str]], bytes] = {}
+        self._signed: dict[str, tuple[frozenset[str], bytes]] = {}
+        self.problem = ""  # why there are no lists, or not all are the newest; empty: they are as they should be
 
     def build(self, rows: slots.Rows, listed: Iterable[Listed]) -> tuple[bytes, ...]:
         """The lists (DER) of all issuing authorities in `rows` that are trusted; none if nothing is listed.
 
-        A proxy that has one list demands one of everybody's issuer: if one authority cannot sign its own, there are none. What is then
-        left are the proxies' own filters, and the end of open connections.
+        A proxy that has one list demands one of everybody's issuer: if one authority can sign none, there are none. One that could, and
+        cannot any more, leaves its last. What the lists then lack is refused by the proxies' own filters, and open connections end.
         """
-        certificates = tuple(listed)
-        if not certificates:
-            self._signed.clear()
-            return ()
-        signers = []
-        for row in _trusted(rows):
-            signer = self._signer(row)
-            if signer is None:
-                _log.warning("there are no revocation lists: an issuing authority cannot sign one", id=row.id)
-                return ()
-            signers.append((row, signer))
-        kept = {key: each for row, signer in signers for key, each in [self._list(row, signer, certificates)]}
+        certificates, problem = tuple(listed), ""
+        kept: dict[str, tuple[frozenset[str], bytes]] = {}
+        for row in _trusted(rows) if certificates else ():
+            own = [each for each in certificates if each.authority_id in ("", row.id)]
+            serials = frozenset(each.serial for each in own)
+            last = self._signed.get(row.id)
+            if last is None or last[0] != serials:
+                signed = self._sign(row, own)
+                if signed is None and last is None:
+                    self._tell(f"there are no revocation lists, since {row.id} can sign none: its key cannot be used, or may not sign them")
+                    return ()
+                if signed is None:
+                    problem = f"the revocation list of {row.id} does not say what has changed last, since its key cannot be used any more"
+                else:
+                    last = serials, signed
+            assert last is not None
+            kept[row.id] = last
+        self._tell(problem)
         self._signed = kept
-        return tuple(kept.values())
+        return tuple(each for _, each in kept.values())
 
-    def _list(self, row: AuthorityRow, signer: Signer, listed: tuple[Listed, ...]) -> tuple[tuple[str, frozenset[str]], bytes]:
-        own = [each for each in listed if each.authority_id in ("", row.id)]
-        key = (row.id, frozenset(each.serial for each in own))
-        if (known := self._signed.get(key)) is not None:
-            return key, known
+    def _tell(self, problem: str) -> None:
+        if problem and problem != self.problem:
+            _log.warning("revocation lists", reason=problem)
+        self.problem = problem
+
+    def _sign(self, row: AuthorityRow, own: Iterable[Listed]) -> bytes | None:
+        signer = self._signer(row)
+        if signer is None:
+            return None
         # Never lower than before, also if the clock is set back.
         self._number = max(self._number + 1, milliseconds(self._now()))
         revoked = (RevokedCertificate(serial=each.serial, since=each.since) for each in own)
-        signed = signer.sign_crl(build_crl(certificate_of(row), revoked, self._number))
-        return key, signed.public_bytes(Encoding.DER)
+        try:
+            return signer.sign_crl(build_crl(certificate_of(row), revoked, self._number)).public_bytes(Encoding.DER)
+        except KeyUnreadable:
+            return None
 
     def _signer(self, row: AuthorityRow) -> Signer | None:
         if not can_sign_crls(certificate_of(row)):

@@ -97,6 +97,8 @@ def _tell(answer: dict[str, Any], *, undone: bool) -> None:
         click.echo(f"  certificate {each['serial']} of {each['spiffeId']}, held by {each['holder']}, until {each['notAfter']}")
     if not certificates and not undone:
         talk("no living certificate of it is known; what is known of it is refused all the same")
+    if answer["problem"]:
+        talk(f"warning: {answer['problem']}")
     if not undone:
         talk(f"undo: hauberk ca revoke {_again(row)} --undo")
 

@@ -53,6 +53,7 @@ class ServedCitadel:
             citadel = Citadel.open(ground, settings, attestor=attestor)
             revocations = Revocations(ground, citadel.authorities, banned=lambda name: name in nodes.banned())
             citadel.heed(revocations)
+            citadel.concerns.append(revocations.concerns)
             tokens = JwtAuthority.open(citadel, read_jwt_settings())
         except BaseException:
             ground.close()

@@ -65,11 +65,14 @@ class StoreRevoker:
         return {"items": [_row(row) for row in self._revocations.all]}
 
     async def _answer(self, revocation: Revocation, wait: float) -> dict[str, Any]:
-        """The document, when every proxy has confirmed, or `wait` seconds are over; `pending` names those that have not."""
+        """The document, when every proxy has confirmed, or `wait` seconds are over; `pending` names those that have not.
+
+        `problem`: what is amiss with the lists that proxies are given.
+        """
         document, deadline = document_of(revocation), time.monotonic() + wait
         while (missing := self._missing(revocation.sequence)) and time.monotonic() < deadline:  # noqa: ASYNC110 - reports have no event of their own
             await asyncio.sleep(_LOOK_SECONDS)
-        return {**document, "pending": list(missing)}
+        return {**document, "pending": list(missing), "problem": self._revocations.problem}
 
     def _same(self, target: Target) -> tuple[Target, ...]:
         """Whom `target` means besides: an identity is the same one under each name of the mesh."""

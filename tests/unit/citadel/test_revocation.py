@@ -291,6 +291,29 @@ async def test_an_authority_whose_key_is_gone_means_no_lists_at_all(tmp_path: Pa
         await made.revocations.revoke(by_serial(await issue(made.citadel)), by=BY)
         assert made.citadel.trust.revoked.serials
         assert made.citadel.trust.crls == ()
+        assert made.revocations.problem.startswith(f"there are no revocation lists, since {old.id} can sign none")
+
+
+async def test_an_authority_whose_key_cannot_be_read_any_more_leaves_its_last_list(tmp_path: Path) -> None:
+    with revoking(tmp_path) as made:
+        first, second = await issue(made.citadel), await issue(made.citadel)
+        await made.revocations.revoke(by_serial(first), by=BY)
+        lists = made.citadel.trust.crls
+        old = made.citadel.authorities.issuing.id
+        key = tmp_path / "ca" / f"{old}.pem"
+        key.chmod(0o644)
+        stranger = "f" * 32
+        await made.revocations.revoke(Target(what=What.IDENTITY, value=IDENTITY + "-other", name="other"), by=BY)
+        assert (made.citadel.trust.crls, made.revocations.problem) == (lists, ""), "what has not changed needs no key"
+        await made.revocations.revoke(by_serial(second), by=BY)
+        assert made.citadel.trust.crls == lists
+        assert second.serial in made.citadel.trust.revoked.serials
+        (told,) = made.revocations.concerns()
+        assert told.startswith(f"the revocation list of {old} does not say what has changed last")
+        key.chmod(0o600)
+        await made.revocations.revoke(Target(what=What.SERIAL, value=stranger, name=stranger), by=BY)
+        assert made.listed() == {first.serial, second.serial, stranger}
+        assert made.revocations.problem == ""
 
 
 def test_a_banned_machine_gets_nothing(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ class FakeMesh:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
         self.pending: list[str] = []
+        self.problem = ""
 
     def api(self, method: str, path: str, body: Any = None, **_: Any) -> Any:
         if path.startswith("/v1/objects/"):
@@ -29,7 +30,8 @@ class FakeMesh:
         assert path == PATH
         self.asked.append((method, body))
         row = {"what": "pod", "name": "shop/web-1", "value": "u-1", "at": "2026-03-01T12:00:00+00:00", "by": "uid 0", "reason": "leaked"}
-        return {"items": [row]} if method == "GET" else {"revocation": row, "certificates": [], "pending": self.pending}
+        done = {"revocation": row, "certificates": [], "pending": self.pending, "problem": self.problem}
+        return {"items": [row]} if method == "GET" else done
 
 
 @pytest.fixture
@@ -88,6 +90,12 @@ def test_who_has_not_confirmed_is_named_and_the_command_times_out(mesh: FakeMesh
     assert "pod shop/web-1 is revoked" in out
     assert "not confirmed within 1 s: node n2" in err
     assert main.main(["ca", "revoke", "web-1", "--wait", "0s"]) == Exit.DONE
+
+
+def test_what_is_amiss_with_the_lists_is_told(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
+    mesh.problem = "there are no revocation lists"
+    assert main.main(["ca", "revoke", "web-1"]) == Exit.DONE
+    assert "warning: there are no revocation lists" in capsys.readouterr().err
 
 
 def test_the_list_says_since_when_by_whom_and_why(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
