@@ -74,12 +74,14 @@ class CitadelClient:
         self._issue_token: Any = channel.unary_unary(method_path(ISSUE_TOKEN))
         self._follow: Any = channel.stream_stream(method_path(FOLLOW))
         self._turns = asyncio.Semaphore(PARALLEL)
+        # Programs ask for tokens when they like: that keeps no pod from its certificate.
+        self._token_turns = asyncio.Semaphore(PARALLEL)
 
     async def issue(self, subject: Subject, csr_der: bytes, lifetime: timedelta | None = None) -> IssueReply:
         """A certificate for the key of the request; raises NotIssued."""
         request = IssueRequest(csr_der=csr_der, subject=subject, lifetime=lifetime)
         try:
-            return IssueReply.decode(await self._ask(self._issue, request.encode()))
+            return IssueReply.decode(await self._ask(self._issue, self._turns, request.encode()))
         except InvalidMessage as exc:
             raise CertificateRefused(f"the control plane's answer is not usable: {exc}") from exc
 
@@ -87,7 +89,7 @@ class CitadelClient:
         """A JWT-SVID for `audience`; raises NotIssued."""
         request = TokenRequest(subject=subject, audience=audience, lifetime=lifetime)
         try:
-            return TokenReply.decode(await self._ask(self._issue_token, request.encode()))
+            return TokenReply.decode(await self._ask(self._issue_token, self._token_turns, request.encode()))
         except InvalidMessage as exc:
             raise CertificateRefused(f"the control plane's answer is not usable: {exc}") from exc
 
@@ -109,8 +111,8 @@ class CitadelClient:
         """The channel is closed."""
         await self._channel.close()
 
-    async def _ask(self, method: Any, request: bytes) -> bytes:
-        async with self._turns:
+    async def _ask(self, method: Any, turns: asyncio.Semaphore, request: bytes) -> bytes:
+        async with turns:
             try:
                 answer: bytes = await method(request, timeout=DEADLINE_SECONDS)
             except grpc.aio.AioRpcError as exc:

@@ -19,7 +19,7 @@ from hauberk.citadel.jwt_settings import JwtSettings
 from hauberk.citadel.jwt_slots import Due, JwtStep, next_jwt_step
 from hauberk.citadel.key_signer import KeySigner, jws_algorithm
 from hauberk.citadel.key_store import KeyAlgorithm, KeyUnreadable, Signer
-from hauberk.citadel.rate_limit import RateLimit
+from hauberk.citadel.rate_limit import RateLimit, TooMany
 from hauberk.citadel.rotation import Facts, holder_name, unconfirmed_agents
 from hauberk.citadel.state import StateUnusable
 from hauberk.citadel.state_authorities import AuthorityRow, Kind, Slot, write_authorities
@@ -34,6 +34,9 @@ from hauberk.kit.log import logger
 MOST_AUDIENCES: Final = 32
 LONGEST_AUDIENCE: Final = 1024  # characters
 _TEND_SECONDS: Final = 1.0
+# Of one subject: a program needs a token for each audience, and again every few minutes.
+_SUBJECT_RATE: Final = 20.0
+SUBJECT_BURST: Final = 200
 _KINDS: Final = {
     Slot.PREPARED: EventKind.AUTHORITY_PREPARED,
     Slot.ACTIVE: EventKind.AUTHORITY_ACTIVATED,
@@ -52,6 +55,7 @@ class JwtAuthority:
         self._ground = citadel.ground
         self._authorities = citadel.authorities
         self._limit = RateLimit(rate=citadel.settings.issue_rate, burst=citadel.settings.issue_burst)
+        self._limit_each = RateLimit(rate=_SUBJECT_RATE, burst=SUBJECT_BURST)
         self._signer: tuple[str, Signer] | None = None
         # The Trust that must be confirmed before a prepared key may sign; taken anew at each opening, as its sequence is.
         self._since = 0
@@ -111,7 +115,7 @@ class JwtAuthority:
 
         Raises TooMany, InvalidMessage, AttestationRefused, NoIssuer, StateUnusable.
         """
-        self._limit.take(caller.node, self._ground.clock.monotonic())
+        self._take_turn(holder_name(request.subject, caller.node), caller.node)
         try:
             _check_audience(request.audience)
             attested = self._attest(request, caller)
@@ -128,6 +132,16 @@ class JwtAuthority:
         return (await self.issue_token(TokenRequest.decode(request), caller)).encode()
 
     # --- one token
+
+    def _take_turn(self, subject: str, node: str) -> None:
+        """Raises TooMany: what one pod asks for too often is not at the expense of its machine's others."""
+        now = self._ground.clock.monotonic()
+        self._limit.take(node, now)
+        try:
+            self._limit_each.take(f"{node} {subject}", now)
+        except TooMany:
+            self._limit.give_back(node)
+            raise
 
     def _attest(self, request: TokenRequest, caller: Caller) -> Attested:
         if isinstance(request.subject, AgentSubject):

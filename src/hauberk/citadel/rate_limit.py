@@ -38,6 +38,10 @@ class RateLimit:
             raise TooMany((1.0 - bucket.tokens) / self._rate)
         bucket.tokens -= 1.0
 
+    def give_back(self, caller: str) -> None:
+        """The request that he was granted last is not carried out."""
+        self._buckets[caller].tokens += 1.0
+
     def _new(self, caller: str, now: float) -> _Bucket:
         if len(self._buckets) >= _MOST_CALLERS:
             # Who has a full bucket by now loses nothing by being forgotten.

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hauberk.agent.citadel_client import (
+    PARALLEL,
     CertificateRefused,
     CitadelBusy,
     CitadelClient,
@@ -59,6 +60,9 @@ class FakeCitadel:
         self.issued: list[IssueRequest] = []
         self.reports: asyncio.Queue[Report] = asyncio.Queue()
         self.trusts: asyncio.Queue[Trust] = asyncio.Queue()
+        self.asked_for_token = asyncio.Semaphore(0)
+        self.gives_tokens = asyncio.Event()
+        self.gives_tokens.set()
         self.answer = IssueReply(chain_der=(b"leaf", b"issuing"), trust_sequence=7, authority_id="A").encode()
 
     async def issue(self, request: bytes, context: Any) -> bytes:
@@ -70,6 +74,8 @@ class FakeCitadel:
 
     async def issue_token(self, request: bytes, _context: Any) -> bytes:
         asked = TokenRequest.decode(request)
+        self.asked_for_token.release()
+        await self.gives_tokens.wait()
         return TokenReply(token="/".join(asked.audience), expires=NOW).encode()
 
     async def follow(self, reports: AsyncIterator[bytes], context: Any) -> None:
@@ -123,6 +129,17 @@ async def test_a_request_says_for_whom_and_brings_the_chain(tmp_path: Path, clie
     assert citadel.issued == [IssueRequest(csr_der=b"csr", subject=POD)]
     assert (reply.chain_der, reply.authority_id) == ((b"leaf", b"issuing"), "A")
     assert token.token == "a/b"
+
+
+async def test_tokens_keep_no_pod_from_its_certificate(tmp_path: Path, client: CitadelClient) -> None:
+    citadel = FakeCitadel()
+    citadel.gives_tokens.clear()
+    async with citadel.serving(tmp_path / "c.sock"), asyncio.TaskGroup() as tasks:
+        waiting = [tasks.create_task(client.issue_token(POD, (str(number),))) for number in range(PARALLEL)]
+        for _ in waiting:
+            await citadel.asked_for_token.acquire()
+        assert await client.issue(POD, b"csr")
+        citadel.gives_tokens.set()
 
 
 @pytest.mark.parametrize(

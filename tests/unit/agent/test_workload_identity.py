@@ -155,3 +155,34 @@ async def test_no_token_is_given_again_once_the_trust_has_changed() -> None:
     first = await tokens.token(POD, ("a",))
     trust.set(authority.trust(2, revoked=Revoked(identities=frozenset({"spiffe://cluster.local/ns/shop/sa/web"}))))
     assert await tokens.token(POD, ("a",)) != first
+
+
+async def test_equal_requests_for_a_token_are_one() -> None:
+    authority = Authority(HandClock())
+    tokens = Tokens(authority, watched(authority.trust()), authority.clock)
+    first, *others = await asyncio.gather(*(tokens.token(POD, ("a",)) for _ in range(50)))
+    assert set(others) == {first} and authority.tokens == 1
+
+
+async def test_however_many_tokens_one_pod_wants_another_waits_for_its_own_only() -> None:
+    authority = Authority(HandClock())
+    authority.gives_tokens.clear()
+    tokens = Tokens(authority, watched(authority.trust()), authority.clock)
+    many = [asyncio.ensure_future(tokens.token(POD, (str(number),))) for number in range(50)]
+    other = asyncio.ensure_future(tokens.token(replace(POD, uid="u-2"), ("a",)))
+    await until(lambda: authority.tokens == 2)
+    authority.gives_tokens.set()
+    assert await other == "token-2-for-a"
+    assert len(set(await asyncio.gather(*many))) == 50
+
+
+async def test_a_token_that_was_on_its_way_when_the_trust_changed_is_not_given_again() -> None:
+    authority = Authority(HandClock())
+    authority.gives_tokens.clear()
+    trust = watched(authority.trust())
+    tokens = Tokens(authority, trust, authority.clock)
+    asking = asyncio.ensure_future(tokens.token(POD, ("a",)))
+    await until(lambda: authority.tokens == 1)
+    trust.set(authority.trust(2))
+    authority.gives_tokens.set()
+    assert await asking != await tokens.token(POD, ("a",))

@@ -47,8 +47,10 @@ class Authority:
     refusal: NotIssued | None = None
     issued: list[str] = field(default_factory=list)
     tokens: int = 0
+    gives_tokens: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
+        self.gives_tokens.set()
         self.root_key, self.root = _root(self.clock.at)
         self._key = ec.generate_private_key(ec.SECP256R1())
         made = build_issuing(
@@ -80,7 +82,9 @@ class Authority:
         if self.refusal is not None:
             raise self.refusal
         self.tokens += 1
-        return TokenReply(token=f"token-{self.tokens}-for-{'+'.join(audience)}", expires=self.clock.at + timedelta(minutes=5))
+        token = f"token-{self.tokens}-for-{'+'.join(audience)}"
+        await self.gives_tokens.wait()
+        return TokenReply(token=token, expires=self.clock.at + timedelta(minutes=5))
 
     def trust(self, sequence: int = 1, **more: Any) -> Trust:
         return Trust(sequence=sequence, trust_domain=DOMAIN, x509_authorities=(self.root,), **more)

@@ -12,7 +12,7 @@ from tests.unit.citadel.rig import CALLER, NOW, POD, HandClock, PlayedAgent, ope
 
 from hauberk.citadel.attestation import AttestationRefused
 from hauberk.citadel.authority import Citadel
-from hauberk.citadel.jwt_authority import JwtAuthority
+from hauberk.citadel.jwt_authority import SUBJECT_BURST, JwtAuthority
 from hauberk.citadel.jwt_settings import JwtSettings
 from hauberk.citadel.rate_limit import TooMany
 from hauberk.citadel.settings import CitadelSettings
@@ -113,6 +113,16 @@ async def test_who_asks_too_often_is_told_when_to_come_again(tmp_path: Path) -> 
             await tokens.issue_token(request(), CALLER)
         with pytest.raises(TooMany):
             await tokens.issue_token(request(), CALLER)
+
+
+async def test_one_pod_that_asks_too_often_is_not_at_the_expense_of_its_machines_others(tmp_path: Path) -> None:
+    with signing(tmp_path, citadel_settings=CitadelSettings(issue_burst=SUBJECT_BURST + 1)) as (_, tokens):
+        for _ in range(SUBJECT_BURST):
+            await tokens.issue_token(request(), CALLER)
+        for _ in range(10):
+            with pytest.raises(TooMany):
+                await tokens.issue_token(request(), CALLER)
+        assert await tokens.issue_token(request(subject=PodSubject(namespace="shop", name="web-2", uid="u-2")), CALLER)
 
 
 async def test_tokens_are_believed_after_a_restart(tmp_path: Path) -> None:

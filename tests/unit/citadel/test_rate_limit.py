@@ -48,3 +48,10 @@ def test_callers_without_number_do_not_fill_the_memory() -> None:
     for number in range(30_000):
         limit.take(str(number), float(number))
     assert len(limit._buckets) <= 10_001
+
+
+def test_what_is_given_back_can_be_taken_again() -> None:
+    limit = RateLimit(rate=1, burst=2)
+    assert taken(limit, "a", 0.0, 9) == 2
+    limit.give_back("a")
+    assert taken(limit, "a", 0.0, 9) == 1
