@@ -1,7 +1,7 @@
 """What this machine does about a revocation: its Envoys refuse, its pods get other certificates, open connections end.
 
 A revocation is dealt with once. Which ones were is on disk: an agent that was killed in the middle deals with the rest, and does not
-disturb again whoever came back.
+disturb again whoever came back. Only an Envoy that hangs is waited for longer: what it has let in ends when it refuses at last.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ from hauberk.agent.sidecar_pod import PodRef
 from hauberk.agent.trust_report import Held
 from hauberk.identity.spiffe_id import workload_id
 from hauberk.identity.trust import Trust
-from hauberk.identity.wire import PodSubject
 from hauberk.kit.log import logger
 from hauberk.kit.watched import Watched
 from hauberk.linux.socket_destroy import Connection
@@ -42,6 +41,13 @@ class Sidecars(Protocol):
     @property
     def held(self) -> Iterable[Held]:
         """What each Envoy has acknowledged: its certificate, and the Trust, with all whom to refuse."""
+
+    @property
+    def changes(self) -> Watched[str]:
+        """Whose (uid) may hold or have acknowledged something else."""
+
+    def serials(self, uid: str) -> frozenset[str]:
+        """Of the pod's certificates: the one that its Envoy shows, and the newest, which it is told."""
 
     def replace_certificate(self, uid: str) -> None:
         """The pod asks for another certificate at once."""
@@ -73,6 +79,11 @@ class Revocations:
         self._trust: Trust | None = None
         self._changed = asyncio.Event()
         self._dealt_with = _read(path)
+        self._owed = Sentence()  # carried out, but not every Envoy refused by then
+        self._replaced: frozenset[tuple[str, str]] = (
+            frozenset()
+        )  # pods (uids) and their certificates in place of which others were asked for
+        sidecars.changes.subscribe(self._look)
 
     def follow(self, trust: Watched[Trust]) -> None:
         """Each Trust, the present one first, is taken when there is one."""
@@ -85,12 +96,25 @@ class Revocations:
         before, self._trust = self._trust, trust
         if before is not None and before.revoked == trust.revoked:
             return
-        for pod in self._needy(trust):
-            self._sidecars.replace_certificate(pod.uid)
+        self._replace(trust)
         for uid in self._lifted(before, trust):
             # Its next attempt by itself may be half a minute away.
             self._sidecars.ask_again(uid)
         self._changed.set()
+
+    def _look(self, uid: str) -> None:
+        """The pod may by now hold a certificate that was revoked on its way, or its Envoy refuse, which it did not."""
+        revoked = self._trust.revoked.serials if self._trust is not None else frozenset()
+        if self._owed or (revoked and self._sidecars.serials(uid) & revoked):
+            self._changed.set()
+
+    def _replace(self, trust: Trust) -> None:
+        """Asked for once for each certificate: while there is none to be had, trying again is the rotation's matter."""
+        shown = ((pod.uid, self._sidecars.serials(pod.uid) & trust.revoked.serials) for pod in self._needy(trust))
+        needy = frozenset((uid, serial) for uid, serials in shown for serial in serials)
+        for uid in sorted({uid for uid, _ in needy - self._replaced}):
+            self._sidecars.replace_certificate(uid)
+        self._replaced = needy
 
     def _lifted(self, before: Trust | None, now: Trust) -> frozenset[str]:
         """Pods (uids) that may have certificates again."""
@@ -112,30 +136,36 @@ class Revocations:
             self._changed.clear()
 
     async def _deal_with(self, trust: Trust) -> None:
+        self._replace(trust)
         revoked = charges(trust.revoked)
         sentence = sentence_of(trust.revoked, self._dealt_with, (*self._sidecars.pods, *self._others()), trust.trust_domain)
         if sentence:
             # Ended before every Envoy refuses, they would be made again.
-            settled = await _until(self._is_done, timeout=FIRST_PATIENCE)
-            await self._end(sentence)
-            if not settled and await _until(self._is_done, timeout=SECOND_PATIENCE):
+            if not await _until(self._is_done, timeout=FIRST_PATIENCE):
                 await self._end(sentence)
+                if not await _until(self._is_done, timeout=SECOND_PATIENCE):
+                    self._owed |= sentence
+            await self._end(sentence)
+        elif self._owed and self._is_done():
+            sentence, self._owed = self._owed, Sentence()
+            await self._end(sentence)
         if revoked != self._dealt_with:
             self._dealt_with = revoked
             await asyncio.to_thread(_write, self._path, revoked)
 
     def _is_done(self) -> bool:
-        """Every Envoy refuses, and no pod that may have another certificate still shows a revoked one."""
+        """Every Envoy that runs refuses, and no pod that may have another certificate still shows a revoked one."""
         trust = self._trust
         if trust is None or self._needy(trust):
             return False
-        return all(held.trust is not None and held.trust.revoked == trust.revoked for held in self._sidecars.held)
+        running = (held for held in self._sidecars.held if held.running)
+        return all(held.trust is not None and held.trust.revoked == trust.revoked for held in running)
 
     def _needy(self, trust: Trust) -> tuple[PodRef, ...]:
-        """Pods that show a revoked certificate and may have another."""
-        revoked, shown = trust.revoked, _serials(self._sidecars.held)
+        """Pods that show a revoked certificate, or are about to, and may have another."""
+        revoked = trust.revoked
         refused = {pod.uid for pod in self._sidecars.pods if _identity(pod, trust) in revoked.identities} | revoked.pods
-        return tuple(pod for pod in self._sidecars.pods if pod.uid not in refused and shown.get(pod.uid) in revoked.serials)
+        return tuple(pod for pod in self._sidecars.pods if pod.uid not in refused and self._sidecars.serials(pod.uid) & revoked.serials)
 
     async def _end(self, sentence: Sentence) -> None:
         meshed, others = self._sidecars.pods, self._others()
@@ -146,11 +176,6 @@ class Revocations:
 
 def _identity(pod: PodRef, trust: Trust) -> str:
     return str(workload_id(trust.trust_domain, pod.namespace, pod.service_account))
-
-
-def _serials(held: Iterable[Held]) -> dict[str, str]:
-    """Which certificate the Envoy of each pod (uid) shows."""
-    return {each.holder.subject.uid: each.holder.serial for each in held if isinstance(each.holder.subject, PodSubject)}
 
 
 async def _until(holds: Callable[[], bool], *, timeout: float | None) -> bool:

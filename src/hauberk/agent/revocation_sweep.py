@@ -7,6 +7,7 @@ not revoked comes back.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from hauberk.agent.sidecar_pod import PodRef
 from hauberk.identity.spiffe_id import InvalidSpiffeId, SpiffeId, workload_id
@@ -26,6 +27,9 @@ class Sentence:
 
     def __bool__(self) -> bool:
         return bool(self.pods) or self.outside
+
+    def __or__(self, other: Self) -> "Sentence":
+        return Sentence(pods=self.pods | other.pods, outside=self.outside or other.outside)
 
 
 def charges(revoked: Revoked) -> frozenset[str]:

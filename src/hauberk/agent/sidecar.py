@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -110,6 +111,11 @@ class Sidecar:
     async def stop(self) -> None:
         """Envoy has ended."""
         await self._process.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether there is an Envoy."""
+        return self._running
 
     @property
     def state(self) -> SidecarState:
@@ -231,6 +237,7 @@ class Sidecars:
         self._records = records
         self._clock = clock or SystemClock()
         self._on_change = on_change
+        self.changes: Watched[str] = Watched()  # whose (uid) may have changed
         self._pool = ResourcePool()
         # Not nobody before anything is known: an Envoy that outlived its agent must not be told to forget who was revoked.
         self._revoked: Layer | None = None
@@ -263,7 +270,7 @@ class Sidecars:
         if self._records is not None:
             await self._records.leave(uid)
         self._sidecars.pop(uid, None)
-        self._on_change(uid)
+        self._changed(uid)
         await asyncio.to_thread(remove_files, self._places, uid)
 
     def set_revoked(self, revoked: Layer) -> None:
@@ -285,7 +292,14 @@ class Sidecars:
     @property
     def held(self) -> tuple[Held, ...]:
         """What each pod's Envoy has proven to hold."""
-        return tuple(sidecar.identity.held for sidecar in self._sidecars.values())
+        return tuple(replace(sidecar.identity.held, running=sidecar.running) for sidecar in self._sidecars.values())
+
+    def serials(self, uid: str) -> frozenset[str]:
+        """Of the pod's certificates: the one that its Envoy shows, and the newest, which it is told."""
+        if (sidecar := self._sidecars.get(uid)) is None:
+            return frozenset()
+        newest = sidecar.identity.current.value
+        return frozenset({sidecar.identity.held.holder.serial, newest.svid.serial if newest is not None else ""}) - {""}
 
     @property
     def pods(self) -> tuple[PodRef, ...]:
@@ -347,7 +361,7 @@ class Sidecars:
             pool=self._pool,
             clock=self._clock,
         )
-        sidecar.on_change = lambda: self._on_change(pod.uid)
+        sidecar.on_change = lambda: self._changed(pod.uid)
         if self._revoked is not None:
             sidecar.set_revoked(self._revoked)
         self._sidecars[pod.uid] = sidecar
@@ -355,6 +369,10 @@ class Sidecars:
             self._records.follow(pod, sidecar.directory / ACCESS_LOG)
         self._tasks[pod.uid] = asyncio.create_task(self._keep(sidecar), name=f"sidecar:{pod.full_name}")
         return sidecar
+
+    def _changed(self, uid: str) -> None:
+        self.changes.set(uid)
+        self._on_change(uid)
 
     async def _keep(self, sidecar: Sidecar) -> NoReturn:
         failures = 0

@@ -33,12 +33,13 @@ _log = logger("trust")
 class Held:
     """A holder with the Trust that its user has acknowledged; None: nothing was acknowledged yet.
 
-    `unknown`: its user may be somebody who was told things by an agent before this one.
+    `unknown`: its user may be somebody who was told things by an agent before this one. `running`: whether there is a user at all.
     """
 
     holder: Holder
     trust: Trust | None
     unknown: bool = False
+    running: bool = True
 
 
 class TrustFollower:

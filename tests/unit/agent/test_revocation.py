@@ -6,11 +6,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pytest
+
+from hauberk.agent import revocation
 from hauberk.agent.revocation import Revocations
 from hauberk.agent.sidecar_pod import PodRef
 from hauberk.agent.trust_report import Held
 from hauberk.identity.trust import Revoked, Trust
 from hauberk.identity.wire import Holder, PodSubject
+from hauberk.kit.watched import Watched
 from hauberk.linux.socket_destroy import Connection
 
 WEB = "spiffe://cluster.local/ns/shop/sa/web"
@@ -25,15 +29,26 @@ class PlayedSidecars:
     """Two sidecars, whose Envoys have acknowledged the Trust that they are given by hand."""
 
     pods: tuple[PodRef, ...] = (A, B)
-    serials: dict[str, str] = field(default_factory=lambda: {"u-a": OLD, "u-b": NEW})
+    shown: dict[str, str] = field(default_factory=lambda: {"u-a": OLD, "u-b": NEW})
     trust: Trust | None = None
     replaced: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    newest: dict[str, str] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
+    changes: Watched[str] = field(default_factory=Watched)
 
     @property
     def held(self) -> list[Held]:
-        subjects = [PodSubject(namespace=pod.namespace, name=pod.name, uid=pod.uid) for pod in self.pods]
-        return [Held(holder=Holder(subject=each, serial=self.serials.get(each.uid, "")), trust=self.trust) for each in subjects]
+        return [self._held(pod) for pod in self.pods]
+
+    def _held(self, pod: PodRef) -> Held:
+        subject = PodSubject(namespace=pod.namespace, name=pod.name, uid=pod.uid)
+        if pod.uid in self.down:
+            return Held(holder=Holder(subject=subject), trust=None, running=False)
+        return Held(holder=Holder(subject=subject, serial=self.shown.get(pod.uid, "")), trust=self.trust)
+
+    def serials(self, uid: str) -> frozenset[str]:
+        return frozenset({self.shown.get(uid, ""), self.newest.get(uid, "")}) - {""}
 
     def replace_certificate(self, uid: str) -> None:
         self.replaced.append(uid)
@@ -105,17 +120,56 @@ async def test_a_pod_whose_certificate_was_revoked_shows_another_before_its_conn
         assert sidecars.replaced == ["u-a"]
         await asyncio.sleep(0)
         assert ended.seen.empty()
-        sidecars.serials["u-a"] = NEW
+        sidecars.shown["u-a"] = NEW
         assert await ended.sweep() == {"u-b"}
 
 
-async def test_an_envoy_that_does_not_answer_holds_nothing_up_and_is_come_back_to(tmp_path: Path) -> None:
+async def test_an_envoy_that_does_not_answer_holds_nothing_up_and_is_come_back_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocation, "FIRST_PATIENCE", 0)
+    monkeypatch.setattr(revocation, "SECOND_PATIENCE", 0)
     sidecars, ended = PlayedSidecars(), Ended()
     async with dealing(tmp_path, sidecars, ended) as revocations:
         revocations.take(told := trust(1, POD_A))
         assert await ended.sweep() == {"u-b"}
-        sidecars.trust = told
         assert await ended.sweep() == {"u-b"}, "what it let in meanwhile"
+        await kept(tmp_path)
+        sidecars.changes.set("u-b")
+        await asyncio.sleep(0)
+        assert ended.seen.empty()
+        sidecars.trust = told
+        sidecars.changes.set("u-b")
+        assert await ended.sweep() == {"u-b"}, "what it let in before it refused"
+
+
+async def test_an_envoy_that_does_not_run_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocation, "FIRST_PATIENCE", None)
+    sidecars, ended = PlayedSidecars(down={"u-b"}), Ended()
+    async with dealing(tmp_path, sidecars, ended) as revocations:
+        sidecars.trust = told = trust(1, POD_A)
+        revocations.take(told)
+        assert await ended.sweep() == {"u-b"}
+
+
+async def test_a_revoked_certificate_that_an_envoy_is_only_about_to_show_is_replaced(tmp_path: Path) -> None:
+    sidecars = PlayedSidecars(shown={}, newest={"u-a": OLD})
+    async with dealing(tmp_path, sidecars, Ended()) as revocations:
+        revocations.take(trust(1, CERTIFICATE_A))
+        assert sidecars.replaced == ["u-a"]
+
+
+async def test_a_revoked_certificate_that_comes_late_is_replaced_once(tmp_path: Path) -> None:
+    sidecars, ended = PlayedSidecars(shown={}, trust=trust(1, CERTIFICATE_A)), Ended()
+    async with dealing(tmp_path, sidecars, ended) as revocations:
+        revocations.take(trust(1, CERTIFICATE_A))
+        await ended.sweep()
+        await kept(tmp_path)
+        assert sidecars.replaced == []
+        sidecars.newest["u-a"] = OLD
+        for _ in range(3):
+            sidecars.changes.set("u-a")
+            for _ in range(5):
+                await asyncio.sleep(0)
+        assert sidecars.replaced == ["u-a"]
 
 
 async def test_one_whose_revocation_is_lifted_asks_at_once(tmp_path: Path) -> None:
