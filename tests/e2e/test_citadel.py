@@ -19,6 +19,7 @@ from tests.unit.citadel.rig import POD, opened
 from hauberk.agent.citadel_client import CitadelBusy, CitadelClient, local_channel
 from hauberk.citadel.attestation import Caller, NobodyRefused
 from hauberk.citadel.authority import Citadel
+from hauberk.citadel.reports import LARGEST
 from hauberk.citadel.service import LONGEST_REQUEST, serving
 from hauberk.citadel.settings import CitadelSettings
 from hauberk.identity.csr import MAX_CSR_BYTES, build_csr_der
@@ -260,8 +261,7 @@ async def test_an_agent_that_comes_back_takes_the_place_of_its_former_self(tmp_p
         await former.read()
         later = authority.following("here")
         await later.read()
-        await former.write(Report(sequence=1, node_time=clock.now()).encode())
-        assert await former.read() is grpc.aio.EOF
+        assert await former.read() is grpc.aio.EOF  # though it has said nothing
         await later.write(Report(sequence=2, node_time=clock.now()).encode())
         await until(lambda: bool(roster.reports))
         assert roster.reports["here"].sequence == 2
@@ -277,6 +277,17 @@ async def test_a_report_that_is_none_ends_the_stream(tmp_path: Path) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             await stream.read()
         assert ended.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert await authority.works()
+
+
+async def test_a_report_larger_than_any_machine_has_is_not_read(tmp_path: Path) -> None:
+    async with served(tmp_path) as authority:
+        stream = authority.following("here")
+        await stream.read()
+        await stream.write(b"\x00" * (LARGEST + 1))
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await stream.read()
+        assert ended.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert await authority.works()
 
 

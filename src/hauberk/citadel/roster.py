@@ -29,7 +29,7 @@ class Roster:
 
     def __init__(self) -> None:
         self._agents: dict[str, AgentState] = {}
-        self._lines: dict[str, object] = {}
+        self._lines: dict[str, asyncio.Event] = {}
         self.changed = asyncio.Event()
 
     @property
@@ -47,9 +47,14 @@ class Roster:
         return ((node, holder) for node, report in self.reports.items() for holder in report.holders)
 
     @contextmanager
-    def connected(self, node: str, now: datetime) -> Iterator[object]:
-        """The agent of `node` is connected meanwhile. A later stream of the same node takes its place: it is the agent restarted."""
-        line = self._lines[node] = object()
+    def connected(self, node: str, now: datetime) -> Iterator[asyncio.Event]:
+        """The agent of `node` is connected meanwhile. A later stream of the same node takes its place: it is the agent restarted.
+
+        What it is given is set when that happens.
+        """
+        if (former := self._lines.get(node)) is not None:
+            former.set()
+        line = self._lines[node] = asyncio.Event()
         self._agents[node] = AgentState(node=node, connected=now)
         self.changed.set()
         try:
@@ -59,7 +64,7 @@ class Roster:
                 del self._lines[node], self._agents[node]
                 self.changed.set()
 
-    def heard(self, node: str, line: object, report: Report, now: datetime) -> bool:
+    def heard(self, node: str, line: asyncio.Event, report: Report, now: datetime) -> bool:
         """`report` came over `line`; False if that is not the node's stream any more."""
         if self._lines.get(node) is not line:
             return False

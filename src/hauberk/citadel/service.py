@@ -19,17 +19,17 @@ from hauberk.citadel.authority import Citadel
 from hauberk.citadel.issuing import InvalidLifetime
 from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.rate_limit import TooMany
+from hauberk.citadel.reports import LARGEST, read_reports
 from hauberk.citadel.state import StateUnusable
 from hauberk.identity.csr import InvalidCsr
-from hauberk.identity.wire import FOLLOW, ISSUE, RETRY_AFTER, SERVICE, InvalidMessage, IssueRequest, Report
+from hauberk.identity.wire import FOLLOW, ISSUE, RETRY_AFTER, SERVICE, InvalidMessage, IssueRequest
 from hauberk.kit.log import logger
 
 # The bytes of a request and who calls -> the bytes of the answer.
 Answer = Callable[[bytes, Caller], Awaitable[bytes]]
 
 OPTIONS: Final = (
-    # A report of thousands of pods; a request for a certificate is limited by `identity.csr`.
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.max_receive_message_length", LARGEST),
     ("grpc.max_send_message_length", 64 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -69,8 +69,8 @@ def handlers(citadel: Citadel, caller: Caller, more: Mapping[str, Answer]) -> gr
     async def issue(request: bytes, caller: Caller) -> bytes:
         return (await citadel.issuer.issue(IssueRequest.decode(request), caller)).encode()
 
-    async def follow(_: Any, context: Any) -> None:
-        await _follow(citadel, caller, context)
+    async def follow(messages: AsyncIterator[bytes], context: Any) -> None:
+        await _follow(citadel, caller, messages, context)
 
     methods: dict[str, Any] = {
         name: grpc.unary_unary_rpc_method_handler(_told(answer, caller)) for name, answer in ({ISSUE: issue} | dict(more)).items()
@@ -110,29 +110,35 @@ async def refuse(context: Any, reason: Exception) -> NoReturn:
     raise reason
 
 
-async def _follow(citadel: Citadel, caller: Caller, context: Any) -> None:
+async def _follow(citadel: Citadel, caller: Caller, messages: AsyncIterator[bytes], context: Any) -> None:
     """Reports come in, each Trust goes out, until either side has enough."""
     if citadel.issuer.refusals.banned(caller.node):
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"node {caller.node} is banned")
     with citadel.roster.connected(caller.node, citadel.ground.clock.now()) as line:
-        reading = asyncio.create_task(_read(citadel, caller, line, context), name=f"reports of {caller.node}")
+        reading = asyncio.create_task(_read(citadel, caller, line, messages, context), name=f"reports of {caller.node}")
+        superseded = asyncio.create_task(line.wait(), name=f"successor of {caller.node}")
         try:
-            await _tell(citadel, context, reading)
+            await _tell(citadel, context, reading, superseded)
         finally:
+            superseded.cancel()
             reading.cancel()
             with suppress(asyncio.CancelledError):
                 await reading
+        if line.is_set():
+            _log.info("an agent's former stream is ended", node=caller.node)
 
 
-async def _tell(citadel: Citadel, context: Any, reading: "asyncio.Task[None]") -> None:
+async def _tell(citadel: Citadel, context: Any, reading: "asyncio.Task[None]", superseded: "asyncio.Task[Any]") -> None:
     changes = citadel.changes()
     following = asyncio.ensure_future(anext(changes))
     try:
         while True:
-            await asyncio.wait((following, reading), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((following, reading, superseded), return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 # The agent has gone, or said what makes no sense: `await` tells which.
                 await reading
+                return
+            if superseded.done():
                 return
             await context.write(citadel.ground.publication.wire(await following))
             following = asyncio.ensure_future(anext(changes))
@@ -140,12 +146,9 @@ async def _tell(citadel: Citadel, context: Any, reading: "asyncio.Task[None]") -
         following.cancel()
 
 
-async def _read(citadel: Citadel, caller: Caller, line: object, context: Any) -> None:
-    while (data := await context.read()) is not grpc.aio.EOF:
-        try:
-            report = Report.decode(data)
-        except InvalidMessage as exc:
-            await refuse(context, exc)
-        if not citadel.roster.heard(caller.node, line, report, citadel.ground.clock.now()):
-            _log.info("an agent's former stream is ended", node=caller.node)
-            return
+async def _read(citadel: Citadel, caller: Caller, line: asyncio.Event, messages: AsyncIterator[bytes], context: Any) -> None:
+    try:
+        async for report in read_reports(messages):
+            citadel.roster.heard(caller.node, line, report, citadel.ground.clock.now())
+    except InvalidMessage as exc:
+        await refuse(context, exc)

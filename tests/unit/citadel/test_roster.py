@@ -26,7 +26,9 @@ def test_an_agent_is_there_as_long_as_its_stream() -> None:
 def test_a_later_stream_takes_the_place_of_the_former_one() -> None:
     roster = Roster()
     with roster.connected("n", NOW) as former:
+        assert not former.is_set()
         with roster.connected("n", NOW) as later:
+            assert (former.is_set(), later.is_set()) == (True, False)
             assert not roster.heard("n", former, report(1), NOW)
             assert roster.heard("n", later, report(2), NOW)
         assert roster.agents == {}
