@@ -1,13 +1,16 @@
 """How another machine comes into the mesh, stays in it, and is put out of it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from hauberk.citadel.finishing import finished
 from hauberk.citadel.join_tokens import DEFAULT_LIFE, JoinRefused, JoinTokens, NewToken
 from hauberk.citadel.nodes import AgentCertificate, NodeRefused, Nodes, node_fault, read_agent_certificate
 from hauberk.citadel.rate_limit import RateLimit
+from hauberk.citadel.state import Write
 from hauberk.citadel.state_nodes import NodeRow
 from hauberk.identity.csr import read_public_key_der
 from hauberk.identity.event import Event, EventKind
@@ -28,6 +31,7 @@ class Surroundings:
     trust_domain: str
     local_node: str
     issue: IssueToAgent
+    displace: Callable[[str], None]  # who is connected as that node is so no longer
     record: Callable[[Event], None]
     is_revoked: Callable[[str], bool]  # the certificate of that serial
     now: Callable[[], datetime]
@@ -42,6 +46,7 @@ class Machines:
         self.tokens = tokens
         self._around = around
         self._limit = RateLimit(rate=ATTEMPTS_A_SECOND, burst=ATTEMPTS_AT_ONCE)
+        self._joining: set[str] = set()
 
     @property
     def local_node(self) -> str:
@@ -64,7 +69,8 @@ class Machines:
     async def join(self, request: JoinRequest) -> IssueReply:
         """The machine has joined, and this is its agent's first certificate.
 
-        Raises TooMany, InvalidCsr (and the token stays good), JoinRefused or NodeRefused.
+        Raises TooMany, JoinRefused, NodeRefused, and whatever keeps a certificate from being issued; then the token stays as good as
+        it was.
         """
         if not self.tokens.is_good(request.token, self._around.now()):
             self._limit.take("", self._around.monotonic())
@@ -73,18 +79,37 @@ class Machines:
         read_public_key_der(request.csr_der)
         try:
             self._require_name(node)
-            await self.tokens.consume(request.token, node, self._around.now())
-            await self.nodes.join(node, token, self._around.now())
+            # Who hangs up in the middle has joined nevertheless.
+            return await finished(self._join(request, token))
         except (JoinRefused, NodeRefused) as refused:
             self._tell(EventKind.NODE_REFUSED, node[:253], str(refused), token=token)
             raise
+
+    async def _join(self, request: JoinRequest, token: str) -> IssueReply:
+        node, now, replies = request.node, self._around.now(), list[IssueReply]()
+
+        async def use(spent: Write) -> None:
+            self.nodes.require_unbanned(node)
+            # From here on nobody is let in by that name, so what its former holder was given until now is all that he ever is.
+            self._joining.add(node)
+            try:
+                self._around.displace(node)
+                former = await asyncio.to_thread(self.nodes.living, node, now)
+                replies.append(await self._around.issue(node, request.csr_der))
+                await self.nodes.join(node, token, now, former=former, more=(spent,))
+            finally:
+                self._joining.discard(node)
+
+        await self.tokens.consume(request.token, node, now, use)
         self._tell(EventKind.NODE_JOINED, node, "joined", token=token)
-        return await self._around.issue(node, request.csr_der)
+        return replies[0]
 
     def admit(self, certificate: bytes) -> AgentCertificate:
         """The certificate (DER, its chain was checked) of an agent that may call; raises NodeRefused."""
         found = read_agent_certificate(certificate, self._around.trust_domain)
         self._require_name(found.node)
+        if found.node in self._joining:
+            raise NodeRefused(f"node {found.node} is joining anew")
         self.nodes.admit(found)
         if self._around.is_revoked(found.serial):
             raise NodeRefused(f"the certificate {found.serial} of node {found.node} was revoked")

@@ -8,11 +8,12 @@ import asyncio
 import hashlib
 import hmac
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from hauberk.citadel.state import State
+from hauberk.citadel.state import State, Write
 from hauberk.citadel.state_join_tokens import JoinTokenRow, forget_join_tokens, read_join_tokens, write_join_tokens
 
 DEFAULT_LIFE: Final = timedelta(minutes=10)
@@ -20,6 +21,8 @@ LONGEST_LIFE: Final = timedelta(hours=24)
 MOST_MISSES: Final = 5  # wrong secrets until a token is good for nothing: nobody mistypes a file
 KEPT_AFTER_EXPIRY: Final = timedelta(hours=24)  # so that who uses it again is told that, and not that there is none
 _NOBODY: Final = hashlib.sha256(b"").digest()
+
+Use = Callable[[Write], Awaitable[None]]
 
 
 class JoinRefused(PermissionError):
@@ -67,8 +70,12 @@ class JoinTokens:
             self._rows[identifier] = row
             return NewToken(text=f"{identifier}.{secret}", id=identifier, node=node, expires=row.expires)
 
-    async def consume(self, text: str, node: str, now: datetime) -> JoinTokenRow:
-        """The token, which from now on is good for nothing more; raises JoinRefused, and then it stays as good as it was."""
+    async def consume(self, text: str, node: str, now: datetime, use: Use | None = None) -> JoinTokenRow:
+        """The token, which from now on is good for nothing more; raises JoinRefused, and then it stays as good as it was.
+
+        `use` is what it is good for: it puts the given write on disk with its own. While it runs the token is taken; if it fails the
+        token is as good as it was.
+        """
         async with self._changing:
             row = await self._proven(text)
             if (reason := _spent(row, now)) is not None:
@@ -76,7 +83,7 @@ class JoinTokens:
             if row.node != node:
                 raise JoinRefused(f"the join token was made for another node than {node!r}")
             used = replace(row, used=now)
-            await self._keep(used)
+            await self._keep(used, use or self._state.write)
             return used
 
     def is_good(self, text: str, now: datetime) -> bool:
@@ -97,15 +104,15 @@ class JoinTokens:
         if row is not None and right and row.misses < MOST_MISSES:
             return row
         if row is not None and row.misses < MOST_MISSES:
-            await self._keep(replace(row, misses=row.misses + 1))
+            await self._keep(replace(row, misses=row.misses + 1), self._state.write)
         raise JoinRefused("the join token is not valid")
 
-    async def _keep(self, row: JoinTokenRow) -> None:
+    async def _keep(self, row: JoinTokenRow, write: Use) -> None:
         before = self._rows[row.id]
         # First in memory: whoever hangs up while it is written has used it nevertheless.
         self._rows[row.id] = row
         try:
-            await self._state.write(write_join_tokens((row,)))
+            await write(write_join_tokens((row,)))
         except Exception:
             self._rows[row.id] = before
             raise

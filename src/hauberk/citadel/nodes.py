@@ -1,6 +1,7 @@
 """The machines of the mesh beside the control plane's own: who has joined, who was banned, what each may prove itself with."""
 
 import asyncio
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Self
@@ -8,7 +9,8 @@ from typing import Final, Self
 from cryptography import x509
 
 from hauberk.api.name import subdomain_fault
-from hauberk.citadel.state import State
+from hauberk.citadel.state import State, Write
+from hauberk.citadel.state_issued import read_issued_to, write_revoked
 from hauberk.citadel.state_nodes import NodeRow, read_nodes, write_nodes
 from hauberk.identity.spiffe_id import SpiffeId
 from hauberk.identity.svid import InvalidSvid, leaf_spiffe_id
@@ -26,6 +28,11 @@ class NodeRefused(PermissionError):
 def agent_id(trust_domain: str, node: str) -> SpiffeId:
     """The identity of the agent of `node`."""
     return SpiffeId(trust_domain, f"{_AGENT_PATH}{node}")
+
+
+def agent_holder(node: str) -> str:
+    """What the ledger calls who has that identity."""
+    return f"agent {node}"
 
 
 def control_plane_id(trust_domain: str) -> SpiffeId:
@@ -106,11 +113,12 @@ class Nodes:
     def admit(self, certificate: AgentCertificate) -> NodeRow:
         """The machine that shows this certificate; raises NodeRefused.
 
-        Certificates from before it joined (less the span by which they are back-dated) are another machine's, or its own in a life
-        that is over.
+        Certificates from before it joined are another machine's, or its own in a life that is over. Which they are was noted when it
+        joined; by its time is known what no ledger remembers.
         """
         row = self.require(certificate.node)
-        if row.joined is not None and certificate.not_before < row.joined - 2 * BACKDATE:
+        long_ago = row.joined is not None and certificate.not_before < row.joined - 2 * BACKDATE
+        if long_ago or certificate.serial in row.former:
             raise NodeRefused(f"node {certificate.node} has joined anew since the certificate {certificate.serial} was issued")
         return row
 
@@ -119,11 +127,22 @@ class Nodes:
         if name in self.banned():
             self.require(name)
 
-    async def join(self, name: str, token: str, now: datetime) -> None:
-        """The machine takes part from now on; raises NodeRefused if it is banned."""
+    async def join(self, name: str, token: str, now: datetime, *, former: Collection[str] = (), more: Sequence[Write] = ()) -> None:
+        """The machine takes part from now on; raises NodeRefused if it is banned.
+
+        Certificates of the serials `former` admit nobody any more. On disk at once with it is what `more` writes.
+        """
         async with self._changing:
             self.require_unbanned(name)
-            await self._keep(NodeRow(name=name, joined=now, token=token, seen=now))
+            over = (write_revoked(serial, now, f"node {name} joined anew") for serial in former)
+            await self._keep(NodeRow(name=name, joined=now, token=token, seen=now, former=frozenset(former)), *over, *more)
+
+    def living(self, name: str, now: datetime) -> tuple[str, ...]:
+        """Serials of the certificates that agents of that name hold. Blocks for as long as the database takes."""
+        holder = agent_holder(name)
+        return tuple(
+            row.serial for row in read_issued_to(self._state, holder_prefix=holder) if row.holder == holder and row.not_after > now
+        )
 
     async def seen(self, name: str, now: datetime) -> None:
         """The machine has called."""
@@ -157,12 +176,12 @@ class Nodes:
             await self._keep(row)
             return row
 
-    async def _keep(self, row: NodeRow) -> None:
+    async def _keep(self, row: NodeRow, *more: Write) -> None:
         before = self._rows.get(row.name)
         # First in memory: a ban counts from this moment, also if whoever asked for it goes away while it is written.
         self._rows[row.name] = row
         try:
-            await self._state.write(write_nodes((row,)))
+            await self._state.write(write_nodes((row,)), *more)
         except Exception:
             if before is None:
                 del self._rows[row.name]

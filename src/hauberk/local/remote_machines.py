@@ -10,7 +10,7 @@ from hauberk.apiserver.state import Parts
 from hauberk.citadel.attestation import Attested
 from hauberk.citadel.join import Machines, Surroundings
 from hauberk.citadel.join_tokens import JoinTokens
-from hauberk.citadel.nodes import NodeRefused, agent_id
+from hauberk.citadel.nodes import NodeRefused, agent_holder, agent_id
 from hauberk.citadel.revocation import Target
 from hauberk.citadel.state_issued import read_living
 from hauberk.citadel.state_nodes import NodeRow
@@ -37,16 +37,16 @@ def open_machines(served: ServedCitadel, displace: Callable[[str], None]) -> Mac
 
     async def issue(node: str, csr_der: bytes) -> IssueReply:
         attested = Attested(
-            spiffe_id=agent_id(citadel.trust_domain, node), holder=f"agent {node}", node=node, evidence={"proven": "a join token"}
+            spiffe_id=agent_id(citadel.trust_domain, node), holder=agent_holder(node), node=node, evidence={"proven": "a join token"}
         )
         issued = await citadel.issuer.issue_to(attested, read_public_key_der(csr_der), by=f"node {node}")
-        displace(node)
         return IssueReply(chain_der=issued.chain_der, trust_sequence=citadel.trust.sequence, authority_id=issued.row.authority_id)
 
     around = Surroundings(
         trust_domain=citadel.trust_domain,
         local_node=served.node,
         issue=issue,
+        displace=displace,
         record=served.ground.ledger.record,
         is_revoked=served.revocations.is_listed,
         now=clock.now,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,11 +13,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from hauberk.citadel.authorities import NoIssuer
 from hauberk.citadel.join import ATTEMPTS_AT_ONCE, Machines, Surroundings
 from hauberk.citadel.join_tokens import JoinRefused, JoinTokens
 from hauberk.citadel.nodes import NodeRefused, Nodes, agent_id
 from hauberk.citadel.rate_limit import TooMany
-from hauberk.citadel.state import State
+from hauberk.citadel.state import State, StateUnusable
 from hauberk.citadel.state_tables import TABLES
 from hauberk.identity.csr import InvalidCsr, build_csr_der
 from hauberk.identity.event import Event, EventKind
@@ -34,12 +37,15 @@ class Rig:
     def __init__(self, state: State) -> None:
         self.events: list[Event] = []
         self.issued: list[str] = []
+        self.displaced: list[str] = []
         self.revoked: set[str] = set()
         self.seconds = 0.0
+        self.failure: Exception | None = None
         around = Surroundings(
             trust_domain="cluster.local",
             local_node="here",
             issue=self.issue,
+            displace=self.displaced.append,
             record=self.events.append,
             is_revoked=lambda serial: serial in self.revoked,
             now=lambda: NOW,
@@ -49,6 +55,8 @@ class Rig:
 
     async def issue(self, node: str, csr_der: bytes) -> IssueReply:
         assert csr_der == CSR
+        if self.failure is not None:
+            raise self.failure
         self.issued.append(node)
         return IssueReply(chain_der=(b"leaf",), trust_sequence=1, authority_id="a")
 
@@ -163,3 +171,55 @@ async def test_no_machine_joins_by_a_name_that_is_none(rig: Rig, node: str) -> N
     with pytest.raises(NodeRefused, match=r"name for a node|own machine"):
         await rig.join(node, token.text)
     assert await rig.join("n2", token.text)
+
+
+async def test_a_token_is_not_lost_when_the_authority_cannot_sign(rig: Rig) -> None:
+    token = await rig.machines.create_token("n2")
+    rig.failure = NoIssuer("there is no issuing key")
+    with pytest.raises(NoIssuer):
+        await rig.join("n2", token.text)
+    assert rig.machines.nodes.joined() == frozenset()
+    rig.failure = None
+    assert await rig.join("n2", token.text)
+    with pytest.raises(JoinRefused, match="used already"):
+        await rig.join("n2", token.text)
+
+
+async def test_a_token_is_not_lost_when_the_disk_is_full_at_that_moment(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object) -> None:
+        raise StateUnusable(Path("citadel.db"), "the disk is full", "free some space")
+
+    token = await rig.machines.create_token("n2")
+    with monkeypatch.context() as patched, pytest.raises(StateUnusable):
+        patched.setattr(State, "write", full)
+        await rig.join("n2", token.text)
+    assert rig.machines.nodes.joined() == frozenset()
+    assert await rig.join("n2", token.text)
+
+
+async def test_who_hangs_up_while_he_joins_has_joined(rig: Rig) -> None:
+    token = await rig.machines.create_token("n2")
+    joining = asyncio.create_task(rig.join("n2", token.text))
+    await asyncio.sleep(0)
+    joining.cancel()
+    await asyncio.gather(joining, return_exceptions=True)
+    assert rig.machines.nodes.joined() == {"n2"}
+    assert rig.events[-1].kind is EventKind.NODE_JOINED
+    with pytest.raises(JoinRefused, match="used already"):
+        await rig.join("n2", token.text)
+
+
+async def test_nobody_is_admitted_as_a_machine_that_is_just_joining(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.join("n2", (await rig.machines.create_token("n2")).text)
+    admitted: list[str] = []
+
+    async def issue(node: str, csr_der: bytes) -> IssueReply:
+        with pytest.raises(NodeRefused, match="is joining anew"):
+            rig.machines.admit(certificate("n2"))
+        admitted.append("was refused")
+        return IssueReply(chain_der=(b"leaf",), trust_sequence=1, authority_id="a")
+
+    monkeypatch.setattr(rig.machines, "_around", replace(rig.machines._around, issue=issue))
+    await rig.join("n2", (await rig.machines.create_token("n2")).text)
+    assert (admitted, rig.displaced) == (["was refused"], ["n2", "n2"])
+    assert rig.machines.admit(certificate("n2"))

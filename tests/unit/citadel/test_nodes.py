@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from hauberk.citadel.nodes import NodeRefused, Nodes, agent_id, node_fault, read_agent_certificate
-from hauberk.citadel.state import State
+from hauberk.citadel.state import State, Table, Write
 from hauberk.citadel.state_nodes import NODES
 from hauberk.identity.spiffe_id import SpiffeId, workload_id
 from hauberk.identity.template import build_leaf, build_root
@@ -137,3 +137,14 @@ async def test_a_certificate_from_before_a_machine_joined_anew_admits_nobody(sta
     await nodes.join("n2", "t2", NOW + HOUR / 2)
     with pytest.raises(NodeRefused, match="has joined anew"):
         nodes.admit(shown)
+
+
+def test_machines_that_an_older_release_knew_are_still_known(tmp_path: Path) -> None:
+    columns = "name TEXT PRIMARY KEY, joined INTEGER NOT NULL, token TEXT NOT NULL, seen INTEGER NOT NULL, banned INTEGER NOT NULL"
+    older = Table(name="nodes", create=(f"CREATE TABLE nodes ({columns}, reason TEXT NOT NULL) STRICT, WITHOUT ROWID",))
+    before = State.open(tmp_path / "citadel.db", (older,))
+    before.commit(Write("INSERT INTO nodes VALUES ('n2', 1, 't1', 1, 0, '')"))
+    before.close()
+    after = State.open(tmp_path / "citadel.db", (NODES,))
+    assert [(row.name, row.former) for row in Nodes.open(after).all()] == [("n2", frozenset())]
+    after.close()

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.unit.citadel.rig import request
+from tests.unit.citadel.rig import request, row_of
 from tests.unit.local.remote_rig import served_port
 
 from hauberk.citadel.key_store import KeyUnreadable
+from hauberk.citadel.nodes import Nodes
 from hauberk.citadel.state import StateUnusable
 from hauberk.identity.template import InvalidTemplate
+from hauberk.kit.tls import PeerRefused
 from hauberk.local.remote_certificate import NotObtained
 
 
@@ -55,3 +57,24 @@ async def test_the_ports_own_certificate_is_exchanged_when_it_is_revoked(tmp_pat
             first = await port.remote._own.current.first()
             await port.revoke(first.svid.serial)
             assert (await port.own_other_than(first)).svid.serial not in port.citadel.trust.revoked.serials
+
+
+async def test_who_joins_anew_puts_out_whoever_had_the_name_however_fresh_his_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served_port(tmp_path, monkeypatch) as port:
+        former = await port.join()
+        renewed = await port.renewed()
+        neighbour = await port.join("n20")
+        port.ended.clear()
+        new = await port.join()
+        assert port.ended == ["n2"]
+        reopened = Nodes.open(port.citadel.ground.state)
+        for each in (former, renewed):
+            with pytest.raises(PeerRefused, match="has joined anew"):
+                await port.knock(each)
+            assert row_of(port.citadel, each).reason == "node n2 joined anew"
+            assert each.serial in reopened.require("n2").former
+        for each in (new, await port.renewed()):
+            assert (await port.knock(each)).owner == "n2"
+        assert (await port.knock(neighbour)).owner == "n20"
