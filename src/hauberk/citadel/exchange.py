@@ -104,13 +104,13 @@ class Exchange:
             prepared = await asyncio.to_thread(self._prepare, now)
             return await self._begin(prepared, old, by, now)
 
-    async def begin_with(self, prepared: Sequence[AuthorityRow], by: str) -> Progress:
+    async def begin_with(self, prepared: Sequence[AuthorityRow], by: str, *writes: Write) -> Progress:
         """The same with authorities made elsewhere (an imported one): one root and the issuing ones below it, all in slot prepared.
 
-        Keys of those that sign are in the key store already.
+        Keys of those that sign are in the key store already; `writes` are made with it, or not at all.
         """
         async with self._changing:
-            return await self._begin(prepared, self._replaceable(), by, self._ground.clock.now())
+            return await self._begin(prepared, self._replaceable(), by, self._ground.clock.now(), *writes)
 
     async def abort(self, by: str) -> Progress:
         """The exchange goes back; raises NotAbortable."""
@@ -161,10 +161,10 @@ class Exchange:
         root = self._authorities.make_root(next_serial(), now, self._settings.root_lifetime)
         return root, self._authorities.make_issuing(root, next_serial(), now, self._settings.issuing_lifetime)
 
-    async def _begin(self, prepared: Sequence[AuthorityRow], old: AuthorityRow, by: str, now: datetime) -> Progress:
+    async def _begin(self, prepared: Sequence[AuthorityRow], old: AuthorityRow, by: str, now: datetime, *writes: Write) -> Progress:
         root = next(row for row in prepared if row.kind is Kind.ROOT)
         progress = Progress(stage=Stage.DISTRIBUTE, new=root.id, old=old.id, since=0, started=now, entered=now, by=by)
-        await self._change(prepared, progress, now, by)
+        await self._change(prepared, progress, now, by, *writes)
         return self.progress or progress
 
     async def _carry_out(self, step: Step, progress: Progress, now: datetime, by: str) -> None:
@@ -185,17 +185,17 @@ class Exchange:
             if row.slot is Slot.RETIRED and root_id in (row.id, row.parent):
                 self._authorities.destroy(row)
 
-    async def _change(self, changed: Sequence[AuthorityRow], progress: Progress, now: datetime, by: str) -> None:
-        """Rows, progress and the Trust's new sequence are one transaction; then memory follows, and everybody is told."""
-        await finished(self._make(changed, progress, now, by))
+    async def _change(self, changed: Sequence[AuthorityRow], progress: Progress, now: datetime, by: str, *writes: Write) -> None:
+        """Rows, progress, `writes` and the Trust's new sequence are one transaction; then memory follows, and everybody is told."""
+        await finished(self._make(changed, progress, now, by, *writes))
 
-    async def _make(self, changed: Sequence[AuthorityRow], progress: Progress, now: datetime, by: str) -> None:
+    async def _make(self, changed: Sequence[AuthorityRow], progress: Progress, now: datetime, by: str, *writes: Write) -> None:
 
         def decide(trust: Trust) -> tuple[Trust, tuple[Write, ...]]:
             nonlocal progress
             progress = replace(progress, since=trust.sequence)
             told = self._told(trust, slots.merged(self._authorities.rows, changed))
-            return told, (self._authorities.write(changed), write_progress(progress))
+            return told, (self._authorities.write(changed), write_progress(progress), *writes)
 
         # Signed where a token may take its time; what is then asked for on the event loop is known.
         await asyncio.to_thread(self.refusals.crls, slots.merged(self._authorities.rows, changed))

@@ -101,17 +101,16 @@ class PluggedImport:
         async with self._taking:
             try:
                 found, content = await self._read(files)
-                result = await self._install(found, by)
+                now = self._citadel.ground.clock.now()
+                row = ImportedRow(files=files.to_json(), digest=content, authority=_issuing_id(found), taken=now, by=by)
+                result = await self._install(found, row)
             except (CaRefused, ExchangeRefused, KeyUnreadable) as exc:
                 await self._audit(str(files.certificates), f"refused: {exc}", by, files)
                 raise
-            now = self._citadel.ground.clock.now()
-            self.row = ImportedRow(files=files.to_json(), digest=content, authority=_issuing_id(found), taken=now, by=by)
-            await self._citadel.ground.state.write(write_imported(self.row))
-            self._settled, self.problem = files.mark(), ""
-            await self._audit(self.row.authority, result.value, by, files, found)
-            _log.info("authority imported", id=self.row.authority, result=result.value, by=by)
-            return Imported(result=result, authority=self.row.authority, found=found)
+            self.row, self._settled, self.problem = row, files.mark(), ""
+            await self._audit(row.authority, result.value, by, files, found)
+            _log.info("authority imported", id=row.authority, result=result.value, by=by)
+            return Imported(result=result, authority=row.authority, found=found)
 
     async def follow(self) -> NoReturn:
         """Takes changes of the files over until cancelled."""
@@ -147,11 +146,13 @@ class PluggedImport:
 
         return await asyncio.to_thread(work)
 
-    async def _install(self, found: PluggedCa, by: str) -> Result:
-        authorities, now = self._citadel.authorities, self._citadel.ground.clock.now()
+    async def _install(self, found: PluggedCa, row: ImportedRow) -> Result:
+        """What signs, and that its files (in `row`) are followed, is one transaction: else a crash between would end the following."""
+        authorities, now = self._citadel.authorities, row.taken
         issuing = slots.active(authorities.rows, Kind.ISSUING)
-        identifier = _issuing_id(found)
+        identifier, following = row.authority, write_imported(row)
         if issuing is not None and issuing.id == identifier and authorities.has_key(identifier):
+            await self._citadel.ground.state.write(following)
             return Result.UNCHANGED
         if self._citadel.exchange.going_on:
             raise ExchangeRefused(
@@ -161,12 +162,14 @@ class PluggedImport:
         active = slots.active(authorities.rows, Kind.ROOT)
         await asyncio.to_thread(self._keep_key, identifier, found)
         if active is not None and certificate_of(active) == found.root:
-            at_once = await self._citadel.succession.succeed_with(replace(own, parent=active.id), now)
+            at_once = await self._citadel.succession.succeed_with(replace(own, parent=active.id), now, following)
             return Result.ACTIVE if at_once else Result.ROTATING
         try:
-            await self._citadel.exchange.begin_with((root, own), by)
+            await self._citadel.exchange.begin_with((root, own), row.by, following)
         except BaseException:
-            await asyncio.to_thread(self._citadel.ground.keys.destroy, identifier)
+            # Not of one that is known by now: the caller gave up, and the exchange has begun.
+            if authorities.find(identifier) is None:
+                await asyncio.to_thread(self._citadel.ground.keys.destroy, identifier)
             raise
         return Result.ROTATING
 

@@ -17,6 +17,7 @@ from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.rotation import Facts, Waiting, unconfirmed
 from hauberk.citadel.serials import next_serial
 from hauberk.citadel.settings import CitadelSettings
+from hauberk.citadel.state import Write
 from hauberk.citadel.state_authorities import AuthorityRow, Kind, Slot
 from hauberk.identity.event import Event, EventKind
 from hauberk.identity.template import InvalidTemplate
@@ -60,11 +61,14 @@ class Succession:
             waiting = None if at_once else self.prepared
             return waiting or await self._succeed(now, at_once=at_once)
 
-    async def succeed_with(self, made: AuthorityRow, now: datetime) -> bool:
-        """The same with an authority made elsewhere, in slot prepared, whose key is in the key store already; whether it signs at once."""
+    async def succeed_with(self, made: AuthorityRow, now: datetime, *writes: Write) -> bool:
+        """The same with an authority made elsewhere, in slot prepared, whose key is in the key store already; whether it signs at once.
+
+        `writes` are made with it, or not at all.
+        """
         async with self._changing:
             at_once = not self.refusals.in_force
-            await self._follow(made, now, at_once=at_once)
+            await self._follow(made, now, *writes, at_once=at_once)
             return at_once
 
     async def advance(self, facts: Callable[[datetime], Facts], now: datetime) -> None:
@@ -115,25 +119,25 @@ class Succession:
         await self._follow(made, now, at_once=at_once)
         return authorities.find(made.id) or made
 
-    async def _follow(self, made: AuthorityRow, now: datetime, *, at_once: bool) -> None:
+    async def _follow(self, made: AuthorityRow, now: datetime, *writes: Write, at_once: bool) -> None:
         if at_once:
-            await self._activate(made, now)
+            await self._activate(made, now, *writes)
         else:
-            await self._write((*slots.overtaken(self._authorities.rows, made, now), made), now)
+            await self._write((*slots.overtaken(self._authorities.rows, made, now), made), now, *writes)
             self._since = self._ground.publication.trust.sequence
 
-    async def _activate(self, successor: AuthorityRow, now: datetime) -> None:
-        await self._write(slots.succeed(self._authorities.rows, successor, now), now)
+    async def _activate(self, successor: AuthorityRow, now: datetime, *writes: Write) -> None:
+        await self._write(slots.succeed(self._authorities.rows, successor, now), now, *writes)
 
-    async def _write(self, changed: tuple[AuthorityRow, ...], now: datetime) -> None:
+    async def _write(self, changed: tuple[AuthorityRow, ...], now: datetime, *writes: Write) -> None:
         """The rows have changed, and the lists of whoever is trusted by them are on their way."""
-        await finished(self._make(changed, now))
+        await finished(self._make(changed, now, *writes))
 
-    async def _make(self, changed: tuple[AuthorityRow, ...], now: datetime) -> None:
+    async def _make(self, changed: tuple[AuthorityRow, ...], now: datetime, *writes: Write) -> None:
         authorities, refusals = self._authorities, self.refusals
         rows = slots.merged(authorities.rows, changed)
         crls = await asyncio.to_thread(refusals.crls, rows)
-        await self._ground.publication.publish(lambda trust: replace(trust, crls=crls), authorities.write(changed))
+        await self._ground.publication.publish(lambda trust: replace(trust, crls=crls), authorities.write(changed), *writes)
         authorities.take(changed)
         kinds = {Slot.PREPARED: EventKind.AUTHORITY_PREPARED, Slot.ACTIVE: EventKind.AUTHORITY_ACTIVATED, Slot.OLD: EventKind.AUTHORITY_OLD}
         events = [Event(time=now, kind=kinds[row.slot], subject=row.id, outcome="done", evidence={"root": row.parent}) for row in changed]

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.citadel.company import CompanyCa, company_ca
 from tests.unit.citadel.rig import HandClock, PlayedAgent, issue, opened, until_done
 
+from hauberk.citadel.authorities import certificate_of
 from hauberk.citadel.authority import Citadel
 from hauberk.citadel.exchange import ExchangeRefused
 from hauberk.citadel.plugged_ca import CaRefused
 from hauberk.citadel.plugged_files import PluggedFiles, files_in
 from hauberk.citadel.plugged_import import PluggedImport, Result
+from hauberk.citadel.state import Write
+from hauberk.citadel.state_authorities import Slot
 
 ROOT = company_ca("Root")
 POLICY = company_ca("Policy", ROOT)
@@ -196,6 +200,40 @@ async def test_killed_in_the_middle_it_goes_on_at_the_next_start(tmp_path: Path)
         assert importing.followed is not None
         await until_done(citadel, agent)
         assert (await issue(citadel)).chain[1] == OURS.certificate
+
+
+async def test_whenever_it_is_killed_what_signs_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, authority in enumerate((OURS, NEXT)):  # an exchange of the root, and another issuing key below it
+        left = tmp_path / f"left-{number}"
+        with plugged(tmp_path) as (citadel, importing, agent):
+            state = citadel.ground.state
+
+            async def write_and_leave(*writes: Write, whole: Callable[..., Any] = state.write, left: Path = left) -> None:
+                await whole(*writes)
+                with suppress(FileExistsError):  # after the first write, as whoever is killed then
+                    shutil.copytree(tmp_path / "ca", left / "ca")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(state, "write", write_and_leave)
+                await importing.take(cacerts(tmp_path / "cacerts", authority), "uid 0")
+            await until_done(citadel, agent)
+        with plugged(left) as (citadel, importing, _):
+            assert importing.row is not None
+            found = citadel.authorities.find(importing.row.authority)
+            assert found is not None
+            assert certificate_of(found) == authority.certificate
+            assert importing.followed is not None
+
+
+async def test_a_caller_who_gives_up_takes_no_key_away(tmp_path: Path) -> None:
+    with plugged(tmp_path) as (citadel, importing, _):
+        changes = citadel.changes()
+        await anext(changes)
+        taking = asyncio.create_task(importing.take(cacerts(tmp_path / "cacerts", OURS), "uid 0"))
+        await anext(changes)
+        taking.cancel()
+        await asyncio.gather(taking, return_exceptions=True)
+        assert {row.id for row in citadel.authorities.rows if row.slot is Slot.PREPARED and row.parent} <= citadel.ground.keys.ids()
 
 
 async def test_a_lost_root_key_is_overcome_by_an_import(tmp_path: Path) -> None:
