@@ -84,8 +84,7 @@ class Housekeeping:
 
     async def _outrun(self) -> None:
         """No agent has heard of a later Trust than ours: else it would take ours for an old one."""
-        furthest = max((report.sequence for report in self._roster.reports.values()), default=0)
-        await self._ground.publication.outrun(furthest)
+        await self._ground.publication.outrun(*(report.sequence for report in self._roster.reports.values()))
 
     async def _renew_root(self, now: datetime) -> None:
         root = slots.active(self._authorities.rows, Kind.ROOT)

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from hauberk.citadel.state import State, StateUnusable, Write
 from hauberk.citadel.state_progress import read_sequence, write_sequence
@@ -13,8 +14,9 @@ from hauberk.kit.log import logger
 
 _log = logger("citadel")
 
-# Further ahead than any clock that was ever right: a number that no honest agent can have been told.
-_IMPLAUSIBLE = 1 << 53
+# A clock may have been so wrong when the authority told its agents something. What is further ahead no honest agent was told, and one
+# that lies must not use up the numbers there are.
+PLAUSIBLE: Final = timedelta(days=3650)
 
 
 class Publication:
@@ -72,11 +74,13 @@ class Publication:
             self._wire = (trust, trust.to_wire())
         return self._wire[1]
 
-    async def outrun(self, sequence: int) -> None:
-        """An agent has been told `sequence` by an authority that remembered more: from now on it is exceeded."""
-        if self.trust.sequence < sequence < _IMPLAUSIBLE:
+    async def outrun(self, *sequences: int) -> None:
+        """Agents have been told `sequences` by an authority that remembered more: from now on they are exceeded, if they can be true."""
+        limit = milliseconds(self._now() + PLAUSIBLE)
+        furthest = max((each for each in sequences if each <= limit), default=0)
+        if self.trust.sequence < furthest:
             async with self._writing:
-                self._floor = max(self._floor, sequence)
+                self._floor = max(self._floor, furthest)
                 after = replace(self.trust, sequence=self._next(self.trust.sequence))
                 await self._state.write(write_sequence(after.sequence))
                 self._tell(after)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.unit.citadel.rig import NOW, HandClock
 
-from hauberk.citadel.publication import Publication
+from hauberk.citadel.publication import PLAUSIBLE, Publication
 from hauberk.citadel.state import State, StateUnusable, Write
 from hauberk.citadel.state_tables import TABLES
 from hauberk.identity.trust import Trust
@@ -77,6 +77,18 @@ async def test_what_others_have_heard_is_exceeded(state: State) -> None:
     assert publication.trust.sequence == far + 1
     await publication.outrun(far)
     assert publication.trust.sequence == far + 1
+
+
+async def test_what_no_honest_agent_can_have_heard_is_not_exceeded_and_hides_nothing(state: State) -> None:
+    publication = made(state)
+    before = publication.trust
+    decade = milliseconds(NOW + PLAUSIBLE)
+    await publication.outrun(decade + 1, (1 << 53) - 2, (1 << 64) - 1)
+    assert publication.trust is before
+    await publication.outrun((1 << 53) - 2, before.sequence + 5)
+    assert publication.trust.sequence == before.sequence + 6
+    await publication.outrun(decade)
+    assert publication.trust.sequence == decade + 1
 
 
 async def test_changes_at_the_same_time_each_have_a_sequence_of_their_own(state: State) -> None:
