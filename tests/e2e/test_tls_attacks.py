@@ -130,6 +130,15 @@ def test_a_caller_with_two_names_is_nobody(mesh: Mesh, names: tuple[str, ...]) -
     assert len(mesh.connections) == before
 
 
+@pytest.mark.parametrize("say", [b"hello", b""])
+def test_a_caller_with_two_names_is_not_greeted_by_a_server_that_speaks_first(mesh: Mesh, say: bytes) -> None:
+    before, records = len(mesh.connections), len(mesh.web.records())
+    certificate = leaf(root_of(mesh.rig.authority), CLIENT, WEB)
+    assert answered(mesh.outside.connect(mesh.web.addresses[0], TCP), context(False, certificate), say) == b""
+    failure(mesh.web, records, "several_identities", "q")
+    assert len(mesh.connections) == before
+
+
 @pytest.mark.parametrize("name", ["spiffe://cluster.local", "spiffe://cluster.local.", "spiffe://CLUSTER.LOCAL/ns/shop/sa/client"])
 def test_a_name_of_an_authority_or_another_spelling_of_a_name_is_no_callers(mesh: Mesh, name: str) -> None:
     before, records = len(mesh.connections), len(mesh.web.records())
@@ -258,8 +267,8 @@ def test_two_names_by_another_authority_pass_no_policy_of_requests_or_connection
     thief = context(False, leaf(partner, f"spiffe://{PARTNER}/ns/shop/sa/x", CLIENT))
     with federated.having(policy("client", "ALLOW", caller("client"))):
         before = len(federated.connections)
-        for port in (HTTP, TCP):
-            assert answered(federated.outside.connect(federated.web.addresses[0], port), thief) == b""
+        for port, say in ((HTTP, b"GET / HTTP/1.1\r\nHost: web\r\n\r\n"), (TCP, b"hello"), (TCP, b"")):
+            assert answered(federated.outside.connect(federated.web.addresses[0], port), thief, say) == b""
         assert len(federated.connections) == before
 
 

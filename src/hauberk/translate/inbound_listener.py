@@ -31,7 +31,7 @@ from hauberk.translate.listener import (
     wildcard,
 )
 from hauberk.translate.one_identity import one_identity, refused_connections
-from hauberk.translate.tcp import inbound_tcp, remember_established
+from hauberk.translate.tcp import inbound_mutual_tcp, inbound_tcp, remember_established
 from hauberk.translate.tcp_authorization import NO_PEER, PEER, Connection, decision
 from hauberk.translate.tls import ALPN_HTTP, ALPN_TCP, downstream_tls
 
@@ -152,7 +152,7 @@ class _Chains:
     def _mutual_http(self, match: FilterChainMatch) -> FilterChain:
         name, cluster = self._name(_MUTUAL_HTTP), self._guarded.cluster
         chain = self._chain(name, match, mutual=True)
-        chain.filters.append(inbound_http(name, cluster, self._limits, mutual=True))
+        chain.filters.extend((one_identity(), inbound_http(name, cluster, self._limits, mutual=True)))
         chain.transport_socket.CopyFrom(downstream_tls(self._limits.trust_domains.accepted, ("h2", "http/1.1"), self._limits.tls))
         return chain
 
@@ -164,13 +164,13 @@ class _Chains:
 
     def _mutual_tcp(self, kind: str, match: FilterChainMatch) -> FilterChain:
         chain = self._chain(self._name(f"tcp-{kind}"), match, mutual=True)
-        chain.filters.extend(inbound_tcp(self._guarded.cluster, self._decision(PEER), self._limits, mutual=True))
+        chain.filters.extend(inbound_mutual_tcp(self._guarded.cluster, self._decision(PEER), self._limits))
         chain.transport_socket.CopyFrom(downstream_tls(self._limits.trust_domains.accepted, (), self._limits.tls))
         return chain
 
     def _plain_tcp(self, kind: str, match: FilterChainMatch) -> FilterChain:
         chain = self._chain(self._name(f"tcp-{kind}"), match, mutual=False)
-        chain.filters.extend(inbound_tcp(self._guarded.cluster, self._decision(NO_PEER), self._limits, mutual=False))
+        chain.filters.extend(inbound_tcp(self._guarded.cluster, self._decision(NO_PEER)))
         return chain
 
     def _decision(self, peer: str) -> str | None:
@@ -184,5 +184,4 @@ class _Chains:
     def _chain(self, name: str, match: FilterChainMatch, *, mutual: bool) -> FilterChain:
         if self._guarded.port is not None:
             match.destination_port.CopyFrom(uint32(self._guarded.port))
-        known = [one_identity()] if mutual else []
-        return FilterChain(name=name, filter_chain_match=match, filters=[remember_established(mutual=mutual), *known])
+        return FilterChain(name=name, filter_chain_match=match, filters=[remember_established(mutual=mutual)])

@@ -19,6 +19,7 @@ from xds.type.matcher.v3 import matcher_pb2, string_pb2
 
 from hauberk.envoy.message import any_
 from hauberk.translate.access_log import failed_connections
+from hauberk.translate.tcp_authorization import DENY, PEER
 
 Matcher = matcher_pb2.Matcher
 Predicate = matcher_pb2.Matcher.MatcherList.Predicate
@@ -31,9 +32,13 @@ ONE: Final = "hauberk-one-identity"
 # No SPIFFE ID contains it, and Envoy puts it between names.
 _BETWEEN: Final = ","
 
+# Where a connection of bytes keeps all names of its caller.
+NAMES_STATE: Final = "hauberk.peer-names"
+PEER_NAMES: Final = "%DOWNSTREAM_PEER_URI_SAN%"
+
 
 def one_identity() -> listener_components_pb2.Filter:
-    """Ends a connection at its first byte if its caller has several names; to stand before every other decision."""
+    """Ends a connection for requests at its first byte if its caller has several names; to stand before every other decision."""
     several = Predicate.SinglePredicate(
         input=TypedExtensionConfig(name="names", typed_config=any_(ssl_inputs_pb2.UriSanInput())),
         value_match=string_pb2.StringMatcher(contains=_BETWEEN),
@@ -44,6 +49,12 @@ def one_identity() -> listener_components_pb2.Filter:
     matcher = Matcher(matcher_list=Matcher.MatcherList(matchers=[refuse]), on_no_match=_decide(ONE, rules_pb2.RBAC.Action.ALLOW))
     rbac = rbac_pb2.RBAC(stat_prefix="one-identity.", matcher=matcher)
     return listener_components_pb2.Filter(name="envoy.filters.network.rbac", typed_config=any_(rbac))
+
+
+def if_one(decision: str) -> str:
+    """`decision` (CEL) about a connection of bytes, for a caller who has one name."""
+    # CEL knows the first name only, and of what is kept it can tell the length.
+    return f"size(filter_state['{NAMES_STATE}']) != size({PEER}) ? '{DENY}{SEVERAL}' : ({decision})"
 
 
 def refused_connections(http_chain: str) -> accesslog_pb2.AccessLogFilter:

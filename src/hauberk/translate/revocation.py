@@ -4,11 +4,14 @@ The filters stand in every chain that takes mutual TLS and hold no rule of their
 configuration, discovered over the same stream as everything else), so that a revocation replaces one small resource, no listener and
 no connection. Without a revocation there is nothing in them to be asked. A certificate revocation list refuses new handshakes as
 well, but a validator of several trust domains does not look at it, and open connections are past it.
+
+A request is refused when it comes. A connection of bytes is refused when its handshake is done and its program does not know of it
+yet: expressions (CEL) that, if they hold, overrule what policy has decided and where the connection goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from envoy.config.core.v3 import config_source_pb2, extension_pb2
@@ -16,7 +19,6 @@ from envoy.config.listener.v3 import listener_components_pb2
 from envoy.config.rbac.v3 import rbac_pb2 as rules_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
-from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_pb2
 from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2
 from envoy.extensions.matching.common_inputs.ssl.v3 import ssl_inputs_pb2
 from google.protobuf.message import Message
@@ -24,9 +26,12 @@ from xds.core.v3 import extension_pb2 as matching_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from hauberk.envoy.message import TYPE_PREFIX, ads, any_
-from hauberk.envoy.name import REVOKED, revoked_name
+from hauberk.envoy.name import BLACK_HOLE, REVOKED, revoked_name
 from hauberk.identity.trust import Revoked
+from hauberk.translate.access_log import DECISION_STATE
+from hauberk.translate.connection_state import CLUSTER_STATE, Config, State, after_handshake, state
 from hauberk.translate.encode import encode_resource
+from hauberk.translate.tcp_authorization import DENY, PEER, literal
 from hauberk.xds.resource import Resource
 
 Matcher = matcher_pb2.Matcher
@@ -45,6 +50,8 @@ SERIAL_STATE: Final = "hauberk.peer-serial"
 PEER_SERIAL: Final = "%DOWNSTREAM_PEER_SERIAL%"
 
 _ACTION: Final = "envoy.filters.rbac.action"
+# Envoy reads expressions of up to 100,000 characters; longer lists are asked in parts.
+_LONGEST: Final = 50_000
 
 
 def http_filter() -> hcm_pb2.HttpFilter:
@@ -53,18 +60,14 @@ def http_filter() -> hcm_pb2.HttpFilter:
 
 
 def tcp_filter() -> listener_components_pb2.Filter:
-    """Refuses new connections of the revoked where no revocation list did; at their first byte."""
-    return listener_components_pb2.Filter(name=TCP, config_discovery=_discovered(network_pb2.RBAC()))
+    """Refuses new connections of the revoked where no revocation list did; to stand behind every other decision."""
+    return listener_components_pb2.Filter(name=TCP, config_discovery=_discovered(Config()))
 
 
 def encode_revoked(revoked: Revoked) -> tuple[Resource, ...]:
     """Whom every sidecar is to refuse: the configurations of both filters."""
     matcher = _matcher(revoked) if revoked.serials or revoked.identities else None
-    # The deciding filter for connections counts under its prefix; without a matcher it has nothing to decide.
-    return (
-        _resource(HTTP, http_pb2.RBAC(matcher=matcher)),
-        _resource(TCP, network_pb2.RBAC(stat_prefix=f"{TCP}.", matcher=matcher)),
-    )
+    return _resource(HTTP, http_pb2.RBAC(matcher=matcher)), _resource(TCP, after_handshake(_overruled(revoked)))
 
 
 def _discovered(config: Message) -> config_source_pb2.ExtensionConfigSource:
@@ -74,6 +77,31 @@ def _discovered(config: Message) -> config_source_pb2.ExtensionConfigSource:
 
 def _resource(name: str, config: Message) -> Resource:
     return encode_resource(extension_pb2.TypedExtensionConfig(name=name, typed_config=any_(config)), name)
+
+
+def _overruled(revoked: Revoked) -> Iterator[State]:
+    # Of what is kept CEL sees the bytes.
+    serials = (f"b'{serial}'" for serial in sorted(revoked.serials))
+    identities = (literal(identity) for identity in sorted(revoked.identities))
+    for known, values, name in ((f"filter_state['{SERIAL_STATE}']", serials, BY_CERTIFICATE), (PEER, identities, BY_IDENTITY)):
+        for part in _parts(values):
+            condition = f"{known} in [{part}]"
+            yield state(DECISION_STATE, f"%CEL({condition} ? '{DENY}{name}' : '')%", upstream=True, if_any=True)
+            yield state(CLUSTER_STATE, f"%CEL({condition} ? '{BLACK_HOLE}' : '')%", factory=CLUSTER_STATE, upstream=True, if_any=True)
+
+
+def _parts(values: Iterable[str]) -> Iterator[str]:
+    """`values` separated by commas, in as many texts as their length demands."""
+    part: list[str] = []
+    length = 0
+    for value in values:
+        if length + len(value) > _LONGEST:
+            yield ",".join(part)
+            part, length = [], 0
+        part.append(value)
+        length += len(value) + 1
+    if part:
+        yield ",".join(part)
 
 
 def _matcher(revoked: Revoked) -> Matcher:

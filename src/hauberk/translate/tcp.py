@@ -5,29 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
-from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2
-from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 
-from hauberk.envoy.message import any_, duration, encode, uint32, with_newer
+from hauberk.envoy.message import any_, duration, uint32
 from hauberk.envoy.name import AUTHORIZED, BLACK_HOLE, INBOUND_PASSTHROUGH
 from hauberk.translate.access_log import DECISION_STATE, ESTABLISHED_STATE, INBOUND_CONNECTION, OUTBOUND_CONNECTION, access_log
 from hauberk.translate.connection import BUFFER_LIMIT
+from hauberk.translate.connection_state import CLUSTER_STATE, State, after_handshake, keeping, state, when_it_comes
 from hauberk.translate.limits import Limits
+from hauberk.translate.one_identity import NAMES_STATE, PEER_NAMES, if_one
 from hauberk.translate.revocation import PEER_SERIAL, SERIAL_STATE, tcp_filter
-from hauberk.translate.tcp_authorization import ALLOW
+from hauberk.translate.tcp_authorization import ALLOW, ALLOWED
 
 TcpProxy = tcp_proxy_pb2.TcpProxy
 Filter = listener_components_pb2.Filter
-FilterStateValue = value_pb2.FilterStateValue
 
-# Which cluster the proxy takes instead of its own, if this is set on the connection.
-_CLUSTER_STATE: Final = "envoy.tcp_proxy.cluster"
 # Where a cluster that goes to the original destination goes instead.
 _TARGET_STATE: Final = "envoy.network.transport_socket.original_dst_address"
-_ON_TLS_HANDSHAKE: Final = 2  # field number of Config.on_downstream_tls_handshake
 _CONNECT_ATTEMPTS: Final = 3
 
 
@@ -38,18 +33,25 @@ def outbound_tcp(cluster: str) -> Filter:
     return _filter(proxy)
 
 
-def inbound_tcp(cluster: str, decision: str | None, limits: Limits, *, mutual: bool) -> tuple[Filter, ...]:
-    """Connections to the pod's program, if `decision` (CEL; None: there is nothing to decide) says so.
+def inbound_tcp(cluster: str, decision: str | None) -> tuple[Filter, ...]:
+    """Connections to the pod's program, if `decision` (CEL; None: there is nothing to decide) says so."""
+    # Whatever goes wrong with the decision, the connection is closed.
+    proxy = _filter(_proxy(cluster if decision is None else BLACK_HOLE, INBOUND_CONNECTION))
+    return (proxy,) if decision is None else (keeping(when_it_comes(_decided(cluster, decision))), proxy)
 
-    Through mutual TLS the program is connected to when the caller has proven its identity, not before.
+
+def inbound_mutual_tcp(cluster: str, decision: str | None, limits: Limits) -> tuple[Filter, ...]:
+    """The same through mutual TLS: the program is connected to when the caller has proven its identity, not before.
+
+    Everything that may refuse a caller does so at that moment. At its first byte would be too late: a server that speaks first has
+    greeted it by then, and one that only sends would go on.
     """
-    proxy = _proxy(_next(cluster, decision, mutual=mutual), INBOUND_CONNECTION)
-    if mutual:
-        proxy.upstream_connect_mode = tcp_proxy_pb2.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
-        proxy.max_early_data_bytes.CopyFrom(uint32(BUFFER_LIMIT))
-        proxy.max_downstream_connection_duration.CopyFrom(duration(limits.connection_age))
-    deciding = () if decision is None else (_decide(cluster, decision, mutual=mutual),)
-    return (*((tcp_filter(),) if mutual else ()), *deciding, _filter(proxy))
+    proxy = _proxy(AUTHORIZED, INBOUND_CONNECTION)
+    proxy.upstream_connect_mode = tcp_proxy_pb2.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
+    proxy.max_early_data_bytes.CopyFrom(uint32(BUFFER_LIMIT))
+    proxy.max_downstream_connection_duration.CopyFrom(duration(limits.connection_age))
+    states = (state(NAMES_STATE, PEER_NAMES), *_decided(cluster, if_one(decision or ALLOWED), upstream=True))
+    return keeping(after_handshake(states)), tcp_filter(), _filter(proxy)
 
 
 def authorized_listener() -> listener_pb2.Listener:
@@ -67,19 +69,9 @@ def authorized_listener() -> listener_pb2.Listener:
     )
 
 
-def _next(cluster: str, decision: str | None, *, mutual: bool) -> str:
-    if decision is None:
-        return cluster
-    # Whatever goes wrong with the decision, the connection is closed.
-    return AUTHORIZED if mutual else BLACK_HOLE
-
-
 def remember(key: str, text: str, *, factory: str = "envoy.string", upstream: bool = False) -> Filter:
     """`text` (an access log format) is kept under `key` with the connection; `upstream`: also with the one that it causes."""
-    state = FilterStateValue(object_key=key, factory_key=factory, format_string=_format(text))
-    if upstream:
-        state.shared_with_upstream = FilterStateValue.SharedWithUpstream.ONCE
-    return _set_state(set_filter_state_pb2.Config(on_new_connection=[state]))
+    return keeping(when_it_comes([state(key, text, factory=factory, upstream=upstream)]))
 
 
 def remember_established(*, mutual: bool) -> Filter:
@@ -87,42 +79,21 @@ def remember_established(*, mutual: bool) -> Filter:
 
     With the mark a `mutual` one gets the serial of its caller's certificate: it may be revoked while the connection lives.
     """
-    state = FilterStateValue(object_key=ESTABLISHED_STATE, factory_key="envoy.string", format_string=_format("1"))
-    if mutual:
-        serial = FilterStateValue(object_key=SERIAL_STATE, factory_key="envoy.string", format_string=_format(PEER_SERIAL))
-        config = with_newer(set_filter_state_pb2.Config(), _ON_TLS_HANDSHAKE, encode(state))
-        return _set_state(with_newer(config, _ON_TLS_HANDSHAKE, encode(serial)))
-    return _set_state(set_filter_state_pb2.Config(on_new_connection=[state]))
+    mark = state(ESTABLISHED_STATE, "1")
+    return keeping(after_handshake([mark, state(SERIAL_STATE, PEER_SERIAL)]) if mutual else when_it_comes([mark]))
 
 
-def _decide(cluster: str, decision: str, *, mutual: bool) -> Filter:
+def _decided(cluster: str, decision: str, *, upstream: bool = False) -> list[State]:
     # It is evaluated twice: CEL here cannot read as text what was kept before.
     chosen = f"({decision}).startsWith('{ALLOW}') ? '{cluster}' : '{BLACK_HOLE}'"
-    states = [_state(DECISION_STATE, "envoy.string", decision), _state(_CLUSTER_STATE, _CLUSTER_STATE, chosen)]
+    states = [
+        state(DECISION_STATE, f"%CEL({decision})%", upstream=upstream),
+        state(CLUSTER_STATE, f"%CEL({chosen})%", factory=CLUSTER_STATE, upstream=upstream),
+    ]
     if cluster == INBOUND_PASSTHROUGH:
         # It asks the connection where it was going, and the second listener's connection was going nowhere by itself.
-        target = _format("%DOWNSTREAM_LOCAL_ADDRESS%")
-        states.append(FilterStateValue(object_key=_TARGET_STATE, factory_key=_TARGET_STATE, format_string=target))
-    if mutual:
-        config = set_filter_state_pb2.Config()
-        for state in states:
-            state.shared_with_upstream = FilterStateValue.SharedWithUpstream.ONCE
-            with_newer(config, _ON_TLS_HANDSHAKE, encode(state))
-    else:
-        config = set_filter_state_pb2.Config(on_new_connection=states)
-    return _set_state(config)
-
-
-def _set_state(config: set_filter_state_pb2.Config) -> Filter:
-    return Filter(name="envoy.filters.network.set_filter_state", typed_config=any_(config))
-
-
-def _state(key: str, factory: str, expression: str) -> FilterStateValue:
-    return FilterStateValue(object_key=key, factory_key=factory, format_string=_format(f"%CEL({expression})%"))
-
-
-def _format(text: str) -> substitution_format_string_pb2.SubstitutionFormatString:
-    return substitution_format_string_pb2.SubstitutionFormatString(text_format_source=base_pb2.DataSource(inline_string=text))
+        states.append(state(_TARGET_STATE, "%DOWNSTREAM_LOCAL_ADDRESS%", factory=_TARGET_STATE, upstream=upstream))
+    return states
 
 
 def _proxy(cluster: str, keys: Mapping[str, str]) -> TcpProxy:

@@ -23,6 +23,8 @@ from hauberk.translate.rbac import source_patterns
 
 ALLOW: Final = "allow|"
 DENY: Final = "deny|"
+# The decision where no policy is asked.
+ALLOWED: Final = f"'{ALLOW}'"
 
 PEER: Final = "connection.uri_san_peer_certificate"
 NO_PEER: Final = "''"
@@ -56,11 +58,11 @@ def _first(questions: Sequence[tuple[str, str]], otherwise: str) -> str:
     groups of groups: is it one of these at all, and then which?
     """
     if not questions:
-        return _text(otherwise)
+        return literal(otherwise)
     if len(questions) <= _GROUP:
-        answer = _text(otherwise)
+        answer = literal(otherwise)
         for condition, name in reversed(questions):
-            answer = _if(condition, _text(name), answer)
+            answer = _if(condition, literal(name), answer)
         return answer
     size = math.ceil(len(questions) / _GROUP)
     groups = [questions[at : at + size] for at in range(0, len(questions), size)]
@@ -135,15 +137,15 @@ def _identities(patterns: Iterable[Pattern], peer: str) -> str:
 def _identity(pattern: Pattern, peer: str) -> str:
     match pattern.kind:
         case "exact":
-            return f"{peer} == {_text(pattern.text)}"
+            return f"{peer} == {literal(pattern.text)}"
         case "prefix":
-            return f"{peer}.startsWith({_text(pattern.text)})"
+            return f"{peer}.startsWith({literal(pattern.text)})"
         case "regex":
             # CEL looks for the pattern anywhere; ours mean the whole text.
-            return f"{peer}.matches({_text(f'^(?:{pattern.text})$')})"
+            return f"{peer}.matches({literal(f'^(?:{pattern.text})$')})"
 
 
-def _text(value: str) -> str:
+def literal(value: str) -> str:
     """A CEL string literal. Outside of letters, digits and a few marks everything is written as a code point: nothing ends it early."""
     return "'" + "".join(c if c.isascii() and (c.isalnum() or c in "-_./:|[]") else f"\\U{ord(c):08x}" for c in value) + "'"
 

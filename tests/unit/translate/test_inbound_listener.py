@@ -3,14 +3,19 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+from tests.unit.mesh.mesh_objects import policy
 
+from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.peer_authentication import MtlsMode
+from hauberk.envoy.name import AUTHORIZED
 from hauberk.mesh.inbound import InboundPort
 from hauberk.mesh.protocol import Protocol
 from hauberk.policy.trust_domains import TrustDomains
 from hauberk.translate.inbound_listener import virtual_inbound
 from hauberk.translate.limits import Limits
 from hauberk.translate.listener import Listener
+from hauberk.translate.revocation import TCP
 from hauberk.translate.tls_profile import TlsProfile
 
 LIMITS = Limits(
@@ -87,3 +92,13 @@ def test_plain_http_is_looked_for_only_where_it_is_taken_and_not_declared() -> N
     assert not inspects(listener(Protocol.HTTP, MtlsMode.PERMISSIVE))
     assert not inspects(listener(Protocol.SNIFFED, MtlsMode.STRICT))
     assert inspects(listener(Protocol.SNIFFED, MtlsMode.PERMISSIVE))
+
+
+@pytest.mark.parametrize("policies", [(), (policy("p", "ALLOW", {}),)])
+def test_a_program_is_connected_to_by_the_second_listener_which_knows_what_was_decided(policies: tuple[AuthorizationPolicy, ...]) -> None:
+    made = virtual_inbound((InboundPort(80, Protocol.TCP, MtlsMode.STRICT),), MtlsMode.STRICT, policies, LIMITS, ipv6=True)
+    for chain in made.filter_chains:
+        if "-tcp-" in chain.name:
+            *_, revoked, proxy = chain.filters
+            assert revoked.name == TCP
+            assert tcp_proxy_pb2.TcpProxy.FromString(proxy.typed_config.value).cluster == AUTHORIZED

@@ -1,5 +1,6 @@
 """The filters that refuse who was revoked, and what they are told."""
 
+import re
 from typing import Any
 
 from envoy.config.core.v3 import extension_pb2
@@ -60,7 +61,30 @@ def test_both_are_asked_where_both_are_revoked() -> None:
     assert decided(revoked, identity=OTHER, serial="b" * 32) == (NOT_REVOKED, True)
 
 
+def questions(revoked: Revoked) -> list[str]:
+    """What is asked about a connection of bytes when its handshake is done."""
+    return [found.decode() for found in re.findall(rb"%CEL\((.*?)\)%", encode_revoked(revoked)[1].encoded)]
+
+
+def test_a_refused_connection_is_recorded_and_leads_nowhere() -> None:
+    identity, serial = (f"connection.uri_san_peer_certificate in ['{ME}']", f"filter_state['hauberk.peer-serial'] in [b'{SERIAL}']")
+    assert questions(Revoked(serials=frozenset({SERIAL}), identities=frozenset({ME}))) == [
+        f"{serial} ? 'deny|{BY_CERTIFICATE}' : ''",
+        f"{serial} ? 'BlackHoleCluster' : ''",
+        f"{identity} ? 'deny|{BY_IDENTITY}' : ''",
+        f"{identity} ? 'BlackHoleCluster' : ''",
+    ]
+
+
+def test_many_revocations_are_asked_in_parts_that_envoy_reads() -> None:
+    serials = frozenset(f"{number:032x}" for number in range(10_000))
+    asked = questions(Revoked(serials=serials))
+    assert max(map(len, asked)) < 100_000
+    assert sorted(re.findall(r"b'([0-9a-f]{32})'", "".join(asked))) == sorted([*serials, *serials])
+
+
 def test_where_nothing_is_revoked_nothing_is_asked() -> None:
+    assert questions(Revoked()) == []
     assert rules(Revoked()) == http_pb2.RBAC()
     assert rules(Revoked(pods=frozenset({"u-1"}))) == http_pb2.RBAC(), "a pod is known by its certificates"
 

@@ -1,0 +1,56 @@
+"""What is kept with a connection (Envoy's filter state), found out when it comes or when the handshake of its TLS is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
+from envoy.config.listener.v3 import listener_components_pb2
+from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2
+from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
+
+from hauberk.envoy.message import any_, encode, with_newer
+
+Config = set_filter_state_pb2.Config
+State = value_pb2.FilterStateValue
+
+# Which cluster a TCP proxy takes instead of its own, if this is set when the connection comes to it.
+CLUSTER_STATE: Final = "envoy.tcp_proxy.cluster"
+
+_ON_TLS_HANDSHAKE: Final = 2  # field number of Config.on_downstream_tls_handshake
+
+
+def state(key: str, text: str, *, factory: str = "envoy.string", upstream: bool = False, if_any: bool = False) -> State:
+    """`text` (an access log format) under `key`.
+
+    `upstream`: also with the connection that this one causes. `if_any`: an empty text leaves what is there.
+    """
+    source = base_pb2.DataSource(inline_string=text)
+    made = State(
+        object_key=key,
+        factory_key=factory,
+        format_string=substitution_format_string_pb2.SubstitutionFormatString(text_format_source=source),
+        skip_if_empty=if_any,
+    )
+    if upstream:
+        made.shared_with_upstream = State.SharedWithUpstream.ONCE
+    return made
+
+
+def when_it_comes(states: Iterable[State]) -> Config:
+    """These, one after the other, before anything was received."""
+    return Config(on_new_connection=states)
+
+
+def after_handshake(states: Iterable[State]) -> Config:
+    """These, one after the other, when the caller has proven its identity; what stands behind in the chain hears of it later."""
+    config = Config()
+    for each in states:
+        with_newer(config, _ON_TLS_HANDSHAKE, encode(each))
+    return config
+
+
+def keeping(config: Config) -> listener_components_pb2.Filter:
+    """The filter that does it."""
+    return listener_components_pb2.Filter(name="envoy.filters.network.set_filter_state", typed_config=any_(config))
