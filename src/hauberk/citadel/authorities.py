@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hauberk.citadel import slots
 from hauberk.citadel.key_store import KeyAbsent, KeyAlgorithm, KeyStore, KeyUnreadable, Signer
+from hauberk.citadel.private_file import write_private
 from hauberk.citadel.serials import serial_text
 from hauberk.citadel.state import State, Write
 from hauberk.citadel.state_authorities import AuthorityRow, Kind, Slot, read_authorities, write_authorities
@@ -152,9 +153,12 @@ class Authorities:
         self._keys.destroy(row.id)
 
     def keep_copy(self, row: AuthorityRow) -> None:
-        """Its certificates lie beside its key, so that a lost database loses no authority."""
-        if row.kind is not Kind.JWT and row.slot is not Slot.RETIRED and not self._copy(row.id).exists():
-            self._copy(row.id).write_text(row.public)
+        """Its certificates lie beside its key, whole and on the disk, so that a lost database loses no authority."""
+        if row.kind is Kind.JWT or row.slot is Slot.RETIRED:
+            return
+        path, content = self._copy(row.id), row.public.encode()
+        if not path.exists() or path.read_bytes() != content:
+            write_private(path, content)
 
     def _copy(self, identifier: str) -> Path:
         return self._directory / f"{identifier}{_COPY}"

@@ -149,6 +149,16 @@ async def test_a_lost_database_loses_no_authority(tmp_path: Path) -> None:
     assert (await issued_by(tmp_path)).chain[1] == svid.chain[1]
 
 
+def test_a_torn_copy_of_a_certificate_is_written_again_before_it_is_needed(tmp_path: Path) -> None:
+    root = trusted_by(tmp_path)
+    for copy in (tmp_path / "ca").glob("*.crt"):
+        copy.write_text(copy.read_text()[:100])
+    trusted_by(tmp_path)
+    for path in (tmp_path / "ca").glob("citadel.db*"):
+        path.unlink()
+    assert trusted_by(tmp_path) == root
+
+
 def test_a_crash_in_the_middle_of_a_write_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "ca").mkdir()
     (tmp_path / "ca" / ".new-0123").write_text("-----BEGIN PRIV")
