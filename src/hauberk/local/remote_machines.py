@@ -1,5 +1,6 @@
 """The other machines as the API asks for them, and what banning one comes to: connections, pods, certificates."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,14 +11,17 @@ from hauberk.apiserver.state import Parts
 from hauberk.citadel.attestation import Attested
 from hauberk.citadel.join import Machines, Surroundings
 from hauberk.citadel.join_tokens import JoinTokens
+from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.nodes import NodeRefused, agent_holder, agent_id
 from hauberk.citadel.revocation import Target
+from hauberk.citadel.state import StateUnusable
 from hauberk.citadel.state_issued import read_living
 from hauberk.citadel.state_nodes import NodeRow
 from hauberk.citadel.state_revocations import What
 from hauberk.identity.csr import read_public_key_der
 from hauberk.identity.wire import IssueReply, PodSubject
 from hauberk.kit.clock import format_timestamp
+from hauberk.kit.log import logger
 from hauberk.local.citadel import ServedCitadel
 from hauberk.local.joining_file import FORMAT
 from hauberk.local.remote import RemoteMachines
@@ -25,10 +29,14 @@ from hauberk.local.remote_doors import Services
 from hauberk.local.remote_listen import Listen, format_address, open_listener
 from hauberk.pilot.pilot import Pilot
 from hauberk.sources.draft import Draft
+from hauberk.sources.problems import StoreError
 from hauberk.sources.store import Store
 
 # An agent reports every few seconds; one that is silent for so long has lost its way or its machine.
 SILENT: Final = timedelta(seconds=30)
+_AGAIN_SECONDS: Final = 10.0
+
+_log = logger("remote")
 
 
 def open_machines(served: ServedCitadel, displace: Callable[[str], None]) -> Machines:
@@ -71,11 +79,13 @@ class ServedMachines:
         self._machines = open_machines(served, self._shut_out)
 
     async def run(self, parts: Parts, pilot: Pilot, directory: Path) -> None:
-        """Serves other machines, if so told, until cancelled."""
-        if self._listener is not None:
-            services = Services(parts=parts, pilot=pilot, citadel=self._served.citadel, more=self._served.more)
-            self._port = RemoteMachines(self._listener, self._machines, services, directory)
-            await self._port.run()
+        """Serves other machines, if so told, until cancelled; what a ban that was killed left undone is done."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._finish_bans(), name="bans")
+            if self._listener is not None:
+                services = Services(parts=parts, pilot=pilot, citadel=self._served.citadel, more=self._served.more)
+                self._port = RemoteMachines(self._listener, self._machines, services, directory)
+                await self._port.run()
 
     # --- for people who manage machines
 
@@ -116,10 +126,28 @@ class ServedMachines:
         except NodeRefused as refused:
             raise LookupError(str(refused)) from refused
         self._shut_out(node)
-        pods = await self._remove_pods(node)
-        revoked = await self._revoke_all(node, f"node {node} was banned" + (f": {reason}" if reason else ""))
+        taken = await self._take_all(row)
         await self._served.ground.flush()
-        return {**self._document(row), "removedPods": pods, "revokedCertificates": revoked}
+        return {**self._document(row), **taken}
+
+    async def _finish_bans(self) -> None:
+        """Whoever was banned has nothing: the control plane may have been killed while that was taken from him."""
+        failure, left = "", [row for row in self._machines.nodes.all() if row.banned is not None]
+        while left:
+            try:
+                await self._take_all(left[-1])
+                left.pop()
+            except (StateUnusable, StoreError, KeyUnreadable, OSError) as exc:
+                if str(exc) != failure:
+                    _log.error("what banned machines had cannot be taken from them yet", reason=str(exc))
+                failure = str(exc)
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _take_all(self, row: NodeRow) -> dict[str, list[str]]:
+        """Neither pods nor certificates are left to the machine, which was banned."""
+        pods = await self._remove_pods(row.name)
+        revoked = await self._revoke_all(row.name, f"node {row.name} was banned" + (f": {row.reason}" if row.reason else ""))
+        return {"removedPods": pods, "revokedCertificates": revoked}
 
     def _shut_out(self, node: str) -> None:
         if self._port is not None:
@@ -145,7 +173,8 @@ class ServedMachines:
     async def _revoke_all(self, node: str, reason: str) -> list[str]:
         served = self._served
         authorities = [row.id for row in served.citadel.authorities.rows]
-        living = [row for row in read_living(served.ground.state, self._now(), authorities) if row.node == node]
+        found = await asyncio.to_thread(read_living, served.ground.state, self._now(), authorities)
+        living = [row for row in found if row.node == node]
         targets = [Target(what=What.SERIAL, value=row.serial, name=row.serial) for row in living]
         await served.revocations.revoke_all(targets, by="ban", reason=reason)
         return [row.serial for row in living]
@@ -186,8 +215,9 @@ class ServedMachines:
         document |= {name: format_timestamp(moment) for name, moment in moments.items() if moment is not None}
         if row.reason:
             document["reason"] = row.reason
-        newest = next(iter(self._served.citadel.certificates_of(f"agent {row.name}")), None)
-        if newest is not None and newest.holder == f"agent {row.name}":
+        holder = agent_holder(row.name)
+        newest = next((each for each in self._served.citadel.certificates_of(holder) if each.holder == holder), None)
+        if newest is not None:
             document["certificate"] = {"serial": newest.serial, "notAfter": format_timestamp(newest.not_after)}
         return document
 
