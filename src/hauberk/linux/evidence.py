@@ -17,6 +17,8 @@ from hauberk.linux.peer import PeerGone, alive, pid_of
 
 _READ: Final = 1 << 20
 _MOST_DIGESTS: Final = 256
+# Read in a second or two, holes and all; whoever must prove more than that has another selector for it.
+LARGEST_PROGRAM: Final = 1 << 30
 
 
 class Unprovable(Exception):
@@ -24,7 +26,10 @@ class Unprovable(Exception):
 
 
 class Examiner:
-    """Looks at processes; digests of programs are remembered for as long as the file is the same and unchanged."""
+    """Looks at processes; digests of programs are remembered for as long as the file is the same and unchanged.
+
+    Threads may share it: at worst two of them read the same file.
+    """
 
     def __init__(self) -> None:
         self._digests: OrderedDict[tuple[int, ...], str] = OrderedDict()
@@ -66,6 +71,8 @@ class Examiner:
         key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         known = self._digests.get(key)
         if known is None:
+            if status.st_size > LARGEST_PROGRAM:
+                raise Unprovable(f"its program is larger than {LARGEST_PROGRAM >> 30} GiB, too large for its content to be read")
             known = self._digests[key] = _sha256(program)
             while len(self._digests) > _MOST_DIGESTS:
                 self._digests.popitem(last=False)

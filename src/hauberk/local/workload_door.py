@@ -12,7 +12,10 @@ import selectors
 import signal
 import socket
 import stat
+import threading
 import time
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,11 +25,14 @@ from hauberk.linux.peer import PeerGone, open_peer
 from hauberk.local import logfile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hauberk.kit.places import Places
 
 KEPT: Final = "workload-door"  # init keeps its end under this name, for each agent to take
 _BACKLOG: Final = 128
 _PASSABLE: Final = 0o111
+_MOST_WAITING: Final = 64  # questions about one user's processes; each holds descriptors that the others need
 _RESTART_SECONDS: Final = 0.2  # one that dies again and again must not eat the machine
 
 
@@ -104,19 +110,19 @@ def _keep(listener: socket.socket, channel: socket.socket) -> None:
 def _serve(listener: socket.socket, channel: socket.socket) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal's; init is asked to end, and this follows
-    examiner = Examiner()
+    examiner, turns, sending = Examiner(), Turns(), threading.Lock()
     with selectors.DefaultSelector() as waiting:
         waiting.register(listener, selectors.EVENT_READ)
         waiting.register(channel, selectors.EVENT_READ)
         while True:
             ready = {key.fileobj for key, _ in waiting.select()}
-            if channel in ready and not _answer(channel, examiner):
+            if channel in ready and not _heed(channel, examiner, turns, sending):
                 break
             if listener in ready:
-                _let_in(listener, channel)
+                _let_in(listener, channel, sending)
 
 
-def _let_in(listener: socket.socket, channel: socket.socket) -> None:
+def _let_in(listener: socket.socket, channel: socket.socket, sending: threading.Lock) -> None:
     """Who has connected is handed to the agent; if none has taken the last ones yet, he is turned away."""
     try:
         connection, _ = listener.accept()
@@ -127,19 +133,22 @@ def _let_in(listener: socket.socket, channel: socket.socket) -> None:
             peer = open_peer(connection)
         except (PeerGone, OSError):
             return
+        caller = {"op": "caller", "pid": peer.pid, "uid": peer.uid, "gid": peer.gid}
         try:
-            caller = {"op": "caller", "pid": peer.pid, "uid": peer.uid, "gid": peer.gid}
-            channel.setblocking(False)
-            send_packet(channel, caller, (connection.fileno(), peer.pidfd))
+            with sending:
+                channel.setblocking(False)
+                try:
+                    send_packet(channel, caller, (connection.fileno(), peer.pidfd))
+                finally:
+                    channel.setblocking(True)
         except OSError:
             return
         finally:
-            channel.setblocking(True)
             os.close(peer.pidfd)
 
 
-def _answer(channel: socket.socket, examiner: Examiner) -> bool:
-    """Whether there is still somebody to serve: one question was read and answered."""
+def _heed(channel: socket.socket, examiner: Examiner, turns: Turns, sending: threading.Lock) -> bool:
+    """Whether there is still somebody to serve: one question was read, and is answered when its user's turn comes."""
     try:
         packet = receive_packet(channel)
     except PacketMalformed:
@@ -149,13 +158,49 @@ def _answer(channel: socket.socket, examiner: Examiner) -> bool:
     if packet is None:
         return False
     question, descriptors = packet
-    try:
-        send_packet(channel, {"op": "evidence", "id": question.get("id", 0), **_examined(examiner, question, descriptors)})
-    except OSError:
-        return False
-    finally:
-        close_all(descriptors)
+
+    def answer() -> None:
+        try:
+            document = {"op": "evidence", "id": question.get("id", 0), **_examined(examiner, question, descriptors)}
+            with sending, suppress(OSError):  # who has gone is missed where he is listened to
+                send_packet(channel, document)
+        finally:
+            close_all(descriptors)
+
+    if not turns.take(str(question.get("uid")), answer):
+        close_all(descriptors)  # whoever has asked gives up waiting
     return True
+
+
+class Turns:
+    """A thread for each user of whom something is to be found out: files that are slow to read are read at his own expense alone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[str, deque[Callable[[], None]]] = {}
+
+    def take(self, user: str, work: Callable[[], None]) -> bool:
+        """Whether `work`, which raises nothing, will be done: after what is to be done for this user already, if that is not too much."""
+        with self._lock:
+            if (waiting := self._waiting.get(user)) is not None:
+                if len(waiting) < _MOST_WAITING:
+                    waiting.append(work)
+                    return True
+                return False
+            self._waiting[user] = deque()
+        threading.Thread(target=self._do, args=(user, work), daemon=True).start()
+        return True
+
+    def _do(self, user: str, first: Callable[[], None]) -> None:
+        work: Callable[[], None] | None = first
+        while work is not None:
+            work()
+            with self._lock:
+                if waiting := self._waiting[user]:
+                    work = waiting.popleft()
+                else:
+                    work = None
+                    del self._waiting[user]
 
 
 def _examined(examiner: Examiner, question: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """The machine's socket, and the way to it."""
 
+import queue
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
-from hauberk.local.workload_door import _listen, _open_way
+from hauberk.local.workload_door import Turns, _listen, _open_way
 
 
 def mode(path: Path) -> int:
@@ -31,3 +33,29 @@ def test_the_socket_of_a_mesh_of_roots_is_for_everybody(tmp_path: Path) -> None:
     path = tmp_path / "default.workload.sock"
     with _listen(path, rootless=False):
         assert (mode(path), mode(tmp_path)) == (0o666, 0o711)
+
+
+def test_a_user_whose_programs_are_slow_to_read_keeps_no_other_waiting() -> None:
+    turns, slow, done = Turns(), threading.Event(), queue.Queue[str]()
+
+    def read_slowly() -> None:
+        slow.wait()
+        done.put("slow")
+
+    assert turns.take("1000", read_slowly)
+    assert turns.take("1000", lambda: done.put("next of the same"))
+    assert turns.take("1001", lambda: done.put("other"))
+    assert done.get(timeout=20) == "other"
+    slow.set()
+    assert [done.get(timeout=20) for _ in range(2)] == ["slow", "next of the same"]
+
+
+def test_a_user_has_only_so_many_questions_waiting() -> None:
+    turns, slow = Turns(), threading.Event()
+
+    def read_slowly() -> None:
+        slow.wait()
+
+    assert turns.take("1000", read_slowly)
+    assert [turns.take("1000", lambda: None) for _ in range(100)].count(True) == 64
+    slow.set()
