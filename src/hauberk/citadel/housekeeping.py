@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final, NoReturn
 
 from hauberk.citadel import slots
+from hauberk.citadel.agreed_time import AgreedTime
 from hauberk.citadel.authorities import Authorities, NoIssuer, certificate_of
 from hauberk.citadel.exchange import Exchange, ExchangeRefused
 from hauberk.citadel.finishing import finished
@@ -41,6 +42,7 @@ class Housekeeping:
         self._succession = succession
         self._exchange = exchange
         self._roster = roster
+        self._agreed = AgreedTime(ground.clock)
         self._pruned: datetime | None = None
         self._counted: datetime | None = None
         self._failure = ""
@@ -78,7 +80,8 @@ class Housekeeping:
         await self._retire_issuing(now)
         if _is_over(self._pruned, _PRUNE_EVERY, now):
             self._pruned = now
-            await self._ground.state.write(prune_issued(now))
+            if (certain := self._agreed.look()) is not None:
+                await self._ground.state.write(prune_issued(certain))
         if self._ground.ledger.pending:
             await self._ground.flush()
 

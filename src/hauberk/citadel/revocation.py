@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, NoReturn
 
 from hauberk.citadel import slots
+from hauberk.citadel.agreed_time import AgreedTime
 from hauberk.citadel.authorities import Authorities
 from hauberk.citadel.ground import Ground
 from hauberk.citadel.key_store import KeyUnreadable
@@ -66,6 +67,7 @@ class Revocations:
         self._ground = ground
         self._authorities = authorities
         self._banned = banned
+        self._agreed = AgreedTime(ground.clock)
         self._rows = {(row.what, row.value): row for row in read_revocations(ground.state)}
         self._lists = RevocationLists(authorities, ground.clock.now)
         self._listed = self._find(ground.clock.now())
@@ -195,7 +197,9 @@ class Revocations:
     async def review(self) -> None:
         """What has expired is listed no longer, and revocations of it are forgotten."""
         async with self._changing:
-            now = self._ground.clock.now()
+            now = self._agreed.look()
+            if now is None:
+                return
             over = tuple(row for row in self._rows.values() if row.until is not None and row.until < now)
             if not over and all(each.matters(now) for each in self._listed.values()):
                 return

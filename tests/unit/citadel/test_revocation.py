@@ -215,6 +215,23 @@ async def test_what_has_expired_is_listed_and_remembered_no_longer(tmp_path: Pat
         assert made.revocations.all == ()
 
 
+async def test_a_clock_that_leaps_for_days_and_back_costs_no_living_row(tmp_path: Path) -> None:
+    clock = HandClock()
+    with revoking(tmp_path, clock) as made:
+        first, second = await issue(made.citadel), await issue(made.citadel, OTHER)
+        await made.revocations.revoke(by_serial(first), by=BY)
+        await made.citadel.housekeeping.tidy()
+        await made.revocations.review()
+        clock.at += timedelta(days=3)
+        await made.citadel.housekeeping.tidy()
+        await made.revocations.review()
+        clock.at -= timedelta(days=3)
+        assert made.listed() == {first.serial}
+        assert [row.value for row in made.revocations.all] == [first.serial]
+        pod = await made.revocations.revoke(Target(what=What.POD, value=OTHER.uid, name="shop/web-2"), by=BY)
+        assert [row.serial for row in pod.certificates] == [second.serial]
+
+
 async def test_the_ledger_says_by_whom_and_why_and_which_certificates(tmp_path: Path) -> None:
     with revoking(tmp_path) as made:
         first = await issue(made.citadel)
