@@ -5,7 +5,6 @@ is used. `algorithm` and key must fit each other, so no token chooses how it is 
 """
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -196,9 +195,10 @@ def _moment(claims: Mapping[str, Any], name: str) -> datetime | None:
     value = claims.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidJwtSvid(f"its {name} is no time")
     try:
+        # Also one of 400 digits, and one that is read as infinite.
         return datetime.fromtimestamp(value, UTC)
     except (OverflowError, ValueError, OSError) as exc:
         raise InvalidJwtSvid(f"its {name} is no time that a calendar holds") from exc

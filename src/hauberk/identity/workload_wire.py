@@ -116,8 +116,11 @@ def encode_jwt_bundles(bundles: Mapping[str, bytes]) -> bytes:
 
 
 def encode_validated(spiffe_id: str, claims: Mapping[str, object]) -> bytes:
-    """ValidateJWTSVIDResponse."""
-    return _bytes(_MESSAGES["ValidateJWTSVIDResponse"](spiffe_id=spiffe_id, claims=_struct(claims)))
+    """ValidateJWTSVIDResponse; raises InvalidMessage if there is something in `claims` that JSON can say and a Struct cannot."""
+    try:
+        return _bytes(_MESSAGES["ValidateJWTSVIDResponse"](spiffe_id=spiffe_id, claims=_struct(claims)))
+    except (OverflowError, UnicodeEncodeError, RecursionError) as exc:
+        raise InvalidMessage("its claims hold a number, a text or a depth that cannot be handed on") from exc
 
 
 def decode_jwt_svid_request(data: bytes) -> JwtSvidRequest:

@@ -118,6 +118,8 @@ def test_a_type_is_jwt_or_jose(kind: object) -> None:
         ({"exp": "soon"}, "no time"),
         ({"exp": True}, "no time"),
         ({"exp": 1e300}, "no time"),
+        ({"exp": 10**400}, "no time"),
+        ({"nbf": 10**400}, "no time"),
         ({"exp": NOW.timestamp()}, "expired"),
         ({"nbf": END.timestamp()}, "not valid yet"),
         ({"iat": END.timestamp()}, "not valid yet"),
@@ -209,3 +211,11 @@ def test_no_refusal_quotes_the_token() -> None:
     with pytest.raises(InvalidJwtSvid) as caught:
         read(text)
     assert not any(part in str(caught.value) for part in text.split("."))
+
+
+def test_a_time_that_is_read_as_infinite_is_none() -> None:
+    data = ".".join(
+        encode_bytes(part.encode()) for part in (json.dumps(HEADER), json.dumps(CLAIMS | {"exp": 0}).replace(": 0", ": 1e999"))
+    ).encode()
+    with pytest.raises(InvalidJwtSvid, match="no time"):
+        read(assemble(data, signed(data)))

@@ -60,6 +60,20 @@ def test_claims_travel_as_a_struct() -> None:
     assert dict(struct) == {"aud": ["x"], "exp": 12.0, "ok": True, "no": None, "more": {"a": 1.5}}
 
 
+@pytest.mark.parametrize("claim", [10**400, [{"a": -(10**400)}], "\ud800", {"\ud800": 1}])
+def test_claims_that_a_struct_cannot_hold_are_refused(claim: object) -> None:
+    with pytest.raises(InvalidMessage):
+        encode_validated("spiffe://a/b", {"more": claim})
+
+
+def test_claims_too_deep_to_be_handed_on_are_refused() -> None:
+    deep: object = 1
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(InvalidMessage):
+        encode_validated("spiffe://a/b", {"more": deep})
+
+
 def test_garbage_is_no_request() -> None:
     for read in (decode_jwt_svid_request, decode_validate_request):
         with pytest.raises(InvalidMessage):
