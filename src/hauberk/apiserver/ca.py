@@ -25,12 +25,12 @@ class RotateRequest(Body):
 
 
 class OutsideRequest(Body):
-    """A certificate for a ServiceAccount, held by a program outside the mesh. `lifetime`: seconds; 0 is the mesh's own."""
+    """A certificate for a ServiceAccount, held by a program outside the mesh. `lifetime`: seconds; absent: the mesh's own."""
 
     namespace: str
     service_account: str
     csr: str
-    lifetime: int = 0
+    lifetime: int | None = None
 
 
 async def get_authority(request: Request) -> Response:

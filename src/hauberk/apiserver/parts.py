@@ -79,8 +79,8 @@ class CertificateAuthority(Protocol):
     def rotation(self) -> Mapping[str, Any] | None:
         """The exchange of the root that is going on, or the last one; None: there never was one."""
 
-    async def issue_outside(self, csr: str, *, namespace: str, service_account: str, seconds: int, by: str) -> Mapping[str, Any]:
-        """A certificate of `seconds` (0: as long as the mesh's own) for a program outside the mesh, which `by` answers for."""
+    async def issue_outside(self, csr: str, *, namespace: str, service_account: str, seconds: int | None, by: str) -> Mapping[str, Any]:
+        """A certificate of `seconds` (None: as long as the mesh's own) for a program outside the mesh, which `by` answers for."""
 
     def certificate(self, *, pod: str, serial: str) -> Mapping[str, Any] | None:
         """The newest certificate of a pod (namespace/name), or that of a serial, and what hangs on it."""

@@ -7,8 +7,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from hauberk.api.problem import Problem, problem
+from hauberk.kit.durable import NotKept
 from hauberk.kit.log import logger
-from hauberk.sources.problems import Conflict, ResumeTooOld, StoreUnwritable
+from hauberk.sources.problems import Conflict, ResumeTooOld
 
 _log = logger("apiserver")
 
@@ -47,7 +48,7 @@ async def refuse_resume(_: Request, too_old: Exception) -> Response:
 
 async def refuse_write(_: Request, unwritable: Exception) -> Response:
     """507: the change could not be made durable."""
-    assert isinstance(unwritable, StoreUnwritable)
+    assert isinstance(unwritable, NotKept)
     _log.error("a change could not be written", reason=str(unwritable))
     return answer(507, (problem("HBK0508", str(unwritable), remedy=unwritable.hint),))
 
@@ -68,7 +69,7 @@ HANDLERS: dict[Any, Any] = {
     Refused: refuse,
     Conflict: refuse_conflict,
     ResumeTooOld: refuse_resume,
-    StoreUnwritable: refuse_write,
+    NotKept: refuse_write,
     404: refuse_unknown,
     405: refuse_unknown,
     Exception: tell_bug,

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from hauberk.kit.durable import NotKept
+
 APPLICATION_ID: Final = 0x48424B32  # "HBK2": another file is never mistaken for this one
 
 Value = str | int | bytes | None
@@ -23,7 +25,7 @@ Row = tuple[Value, ...]
 _TABLES = "CREATE TABLE tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT, WITHOUT ROWID"
 
 
-class StateUnusable(RuntimeError):
+class StateUnusable(NotKept):
     """The database cannot be opened or written; `hint` says what to do."""
 
     def __init__(self, path: Path, reason: str, hint: str) -> None:

@@ -49,7 +49,12 @@ def issue(*, service_account: str, out: Path, lifetime: float | None, force: boo
     if present and not force:
         raise Failure(f"{out} holds {', '.join(present)}", "", "choose another directory, or replace them with --force")
     key_pem, csr = _make_key()
-    body: dict[str, Any] = {"namespace": namespace, "serviceAccount": name, "csr": csr, "lifetime": int(lifetime or 0)}
+    body: dict[str, Any] = {
+        "namespace": namespace,
+        "serviceAccount": name,
+        "csr": csr,
+        "lifetime": None if lifetime is None else int(lifetime),
+    }
     issued = connection.mesh().api("POST", "/v1/ca/certificates", body)
     _write(out, {KEY: key_pem, CHAIN: "".join(issued["certificateChain"]), ROOTS: "".join(issued["trustBundle"])})
     if not form.is_table:

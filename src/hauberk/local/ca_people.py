@@ -15,7 +15,6 @@ from hauberk.citadel.issuing import InvalidLifetime
 from hauberk.citadel.key_store import KeyUnreadable
 from hauberk.citadel.rate_limit import TooMany
 from hauberk.citadel.rotation import NotAbortable
-from hauberk.citadel.state import StateUnusable
 from hauberk.identity.csr import InvalidCsr
 from hauberk.identity.spiffe_id import InvalidSpiffeId
 from hauberk.local.ca_documents import certificate_document, overview_document, rotation_document
@@ -56,7 +55,7 @@ class ServedAuthority:
         found = self._citadel.rotation()
         return None if found is None else rotation_document(found)
 
-    async def issue_outside(self, csr: str, *, namespace: str, service_account: str, seconds: int, by: str) -> Mapping[str, Any]:
+    async def issue_outside(self, csr: str, *, namespace: str, service_account: str, seconds: int | None, by: str) -> Mapping[str, Any]:
         """A certificate for a program outside the mesh."""
         if self._store.find(ServiceAccount, namespace, service_account) is None:
             reason = f"there is no ServiceAccount {service_account} in namespace {namespace}"
@@ -66,7 +65,7 @@ class ServedAuthority:
                 csr,
                 namespace=namespace,
                 service_account=service_account,
-                lifetime=timedelta(seconds=seconds) if seconds else None,
+                lifetime=None if seconds is None else _life(seconds),
                 by=by,
             )
         row = issued.row
@@ -84,9 +83,16 @@ class ServedAuthority:
         return None if found is None else certificate_document(found)
 
 
+def _life(seconds: int) -> timedelta:
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError as error:
+        raise InvalidLifetime("a certificate cannot live so long: ask for a week at most") from error
+
+
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """What citadel refuses, as the API says it."""
+    """What citadel refuses, as the API says it; that something cannot be kept (`NotKept`) the API says by itself."""
     try:
         yield
     except (InvalidCsr, InvalidLifetime, InvalidSpiffeId) as error:
@@ -99,5 +105,3 @@ def _refusing() -> Iterator[None]:
         raise AuthorityRefused(409, str(error), _SEE) from error
     except KeyUnreadable as error:
         raise AuthorityRefused(500, error.reason, error.remedy) from error
-    except StateUnusable as error:
-        raise AuthorityRefused(500, str(error), error.hint) from error

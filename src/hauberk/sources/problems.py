@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from hauberk.kit.durable import NotKept
+
 
 class StoreError(Exception):
     """The store cannot do its work; `hint` tells the operator what to do."""
@@ -12,7 +14,7 @@ class StoreError(Exception):
         self.hint = hint
 
 
-class StoreUnwritable(StoreError):
+class StoreUnwritable(StoreError, NotKept):
     """A change could not be made durable; nothing of it was kept, in memory neither."""
 
 
