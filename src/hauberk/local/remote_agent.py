@@ -66,6 +66,7 @@ class RemoteControlPlane:
             lambda: self._membership.own.credentials,
             lambda: self._membership.roots,
             places.run,
+            is_revoked=lambda serial: self._trust is not None and serial in self._trust.revoked.serials,
         )
         self._own = OwnCertificate(
             agent_id(membership.trust_domain, membership.node), self._ask, clock, held=membership.own, keep=self._keep

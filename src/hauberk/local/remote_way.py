@@ -40,7 +40,7 @@ def _understood(answer: bytes) -> str:
 
 
 class Way:
-    """Dials the control plane of `trust_domain`. `show` and `roots` are asked for every connection."""
+    """Dials the control plane of `trust_domain`. `show` and `roots` are asked for every connection, and whether a serial is revoked."""
 
     def __init__(
         self,
@@ -49,8 +49,11 @@ class Way:
         show: Callable[[], Credentials | None],
         roots: Callable[[], tuple[str, ...]],
         scratch: Path,
+        *,
+        is_revoked: Callable[[str], bool] = lambda _serial: False,
     ) -> None:
         self._scratch = scratch
+        self._is_revoked = is_revoked
         self._expected = control_plane_id(trust_domain)
         self._addresses = addresses
         self._show = show
@@ -91,8 +94,11 @@ class Way:
     def _check(self, certificate: bytes, address: Address) -> None:
         # Its chain has been checked; but every pod of the mesh has a certificate of the same authority.
         try:
-            found = leaf_spiffe_id(x509.load_der_x509_certificate(certificate))
+            leaf = x509.load_der_x509_certificate(certificate)
+            found = leaf_spiffe_id(leaf)
         except (ValueError, InvalidSvid) as exc:
             raise PeerRefused(f"who answers at {format_address(address)} is not the control plane: {exc}") from exc
         if found != self._expected:
             raise PeerRefused(f"who answers at {format_address(address)} is not the control plane but {found}")
+        if self._is_revoked(serial := f"{leaf.serial_number:032x}"):
+            raise PeerRefused(f"who answers at {format_address(address)} shows the certificate {serial}, which was revoked")

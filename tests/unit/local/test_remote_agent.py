@@ -39,7 +39,7 @@ async def member(port: Port) -> Membership:
     return Membership(node="n2", trust_domain=trust.trust_domain, addresses=(("::1", 1),), roots=trust.bundle.pems, own=own)
 
 
-async def test_the_agent_renews_its_certificate_when_that_was_revoked(
+async def test_the_agent_heeds_what_was_revoked_and_renews_its_own_certificate_then(
     tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with served_port(tmp_path, monkeypatch) as port:
@@ -54,10 +54,12 @@ async def test_the_agent_renews_its_certificate_when_that_was_revoked(
         monkeypatch.setattr(agent._own, "_ask", ask)
         trust = Watched(port.citadel.trust)
         agent.heed(trust)
+        assert not agent._way._is_revoked(membership.own.svid.serial)
         renewing = asyncio.create_task(agent._own.run())
         await asyncio.sleep(0)
         trust.set(replace(port.citadel.trust, revoked=Revoked(serials=frozenset({membership.own.svid.serial}))))
         async with asyncio.timeout(10):
             await asked.wait()
+        assert agent._way._is_revoked(membership.own.svid.serial)
         renewing.cancel()
         await asyncio.gather(renewing, return_exceptions=True)
