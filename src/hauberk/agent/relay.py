@@ -11,7 +11,7 @@ from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
 from hauberk.agent.sds import TRUST, Secrets
-from hauberk.envoy.name import VIRTUAL_INBOUND, VIRTUAL_OUTBOUND
+from hauberk.envoy.name import REVOKED, VIRTUAL_INBOUND, VIRTUAL_OUTBOUND
 from hauberk.xds.client import EVERYTHING, DeltaClient, Received, ResourcePool
 from hauberk.xds.layers import Layer, ResourceSet
 from hauberk.xds.resource import CLUSTER, EXTENSION, LISTENER, SECRET, Resource
@@ -189,7 +189,10 @@ class Relay:
 
     def _has_asked(self, downstream: "Downstream") -> bool:
         # An Envoy that comes back to a new agent holds what the old one told, until it has asked; one whose configuration names
-        # no secret will not ask, and gets the newest if it ever does.
+        # no secret will not ask, and gets the newest if it ever does. The same with whom to refuse, which listeners name.
+        accepted = (resource for layer in self._accepted() for resource in layer if resource.type_url == LISTENER)
+        if EXTENSION not in downstream.types and any(REVOKED.encode() in resource.encoded for resource in accepted):
+            return False
         if SECRET in downstream.types:
             return True
         return self.configured and not any(TRUST.encode() in resource.encoded for layer in self._accepted() for resource in layer)

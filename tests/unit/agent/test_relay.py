@@ -6,6 +6,7 @@ from typing import cast
 import pytest
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.base_pb2 import Node
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
@@ -19,7 +20,7 @@ from hauberk.identity.svid import X509Svid
 from hauberk.identity.trust import Trust
 from hauberk.xds.encode import encode_resources, encode_response
 from hauberk.xds.layers import Layer, ResourceSet
-from hauberk.xds.resource import CLUSTER, LISTENER, SECRET, Resource
+from hauberk.xds.resource import CLUSTER, EXTENSION, LISTENER, SECRET, Resource
 from hauberk.xds.stream import DeltaStream
 from hauberk.xds.update import Update
 
@@ -429,6 +430,21 @@ def test_an_envoy_that_came_back_and_has_not_asked_yet_proves_nothing(relay: Rel
     envoy.ask(SECRET, ("default",))
     envoy.answer()
     assert relay.acknowledged is not None
+
+
+def test_an_envoy_that_came_back_has_not_proven_whom_it_refuses_before_it_has_asked_for_that() -> None:
+    inbound = Listener(name="virtualInbound", stat_prefix="names hauberk-revoked")
+    relay, made = Relay(Node(id="x"), held=(Resource.of(inbound, "virtualInbound"),)), secrets()
+    relay.set_revoked(Layer.of("revoked", (Resource.of(TypedExtensionConfig(name="hauberk-revoked"), "hauberk-revoked"),)))
+    relay.set_secrets(made)
+    envoy = FakeEnvoy(relay, held={SECRET: {resource.name: resource.version for resource in made.layer}})
+    envoy.ask(SECRET, ("default",))
+    envoy.answer()
+    assert relay.acknowledged is None
+    envoy.ask(EXTENSION, ("hauberk-revoked",))
+    assert relay.acknowledged is None
+    envoy.answer()
+    assert relay.acknowledged is made
 
 
 def test_an_envoy_whose_configuration_names_no_secret_has_proven_all_that_there_is_to_prove(relay: Relay) -> None:
