@@ -46,6 +46,22 @@ def test_traffic_flows_to_the_last_valid_second_then_is_refused_with_the_reason_
         print(f"{kind}: last answer at {outcome.last:.1f}, first failure at {outcome.first_failure:.1f}: {outcome.failures[0]}")
 
 
+def test_connections_end_with_their_certificate_also_under_an_agent_that_never_had_another(own_mesh: Callable[..., Mesh]) -> None:
+    mesh = own_mesh(settings={"HAUBERK_CERTIFICATE_LIFETIME": "12s"})
+    namespace = mesh.namespace("outlived")
+    arrange(namespace, replicas=1)
+    until(lambda: all_well(mesh), "every pod well")
+    envoys = [processes.find_envoy(namespace, each.partition("/")[2]) for each in proxies(mesh)]
+    with without_control_plane(mesh):
+        last = max(ends(mesh))
+        killed_again(mesh, "agent")
+        until(lambda: not any(map(processes.lives, envoys)), "the end of each Envoy that an earlier agent had told its certificate")
+        assert time.time() > last - 1, "not before its certificate's"
+        for pod, each in proxies(mesh).items():
+            assert "its certificate ended at" in each["problem"], (pod, each)
+    until(lambda: all_well(mesh), "every pod well again")
+
+
 def test_an_agent_that_starts_without_a_control_plane_goes_on_trusting(own_mesh: Callable[..., Mesh]) -> None:
     mesh = own_mesh()
     namespace = mesh.namespace("alone")

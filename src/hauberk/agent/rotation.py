@@ -94,6 +94,8 @@ class Rotation:
         self._due = datetime.min.replace(tzinfo=UTC)
         self._not_before = -inf  # by the clock that nobody sets: no attempt before
         self._phase = Phase.GOOD
+        self._inherited: X509Svid | None = None
+        self._contact: timedelta | None = None  # the authority came back, with this window, while an answer was waited for
         self.identity: Identity | None = None
 
     # --- what is known
@@ -101,16 +103,19 @@ class Rotation:
     @property
     def problem(self) -> str:
         """Why there is no newer certificate and what that means now, or which clock is wrong; empty when all is well."""
-        svid = self.identity.svid if self.identity is not None else None
         reason = self._reason
         if not reason and self._unanswered:
             reason = f"the control plane has not answered for {self._waited:.0f} s"
-        return explain(svid, reason, self._clock.now()) or self._skew
+        return explain(self._shown, reason, self._clock.now()) or self._skew
 
     @property
     def phase(self) -> Phase:
         """How far the certificate's life has gone; good as well while there is none."""
-        return phase_of(self.identity.svid, self._clock.now()) if self.identity is not None else Phase.GOOD
+        return phase_of(self._shown, self._clock.now()) if self._shown is not None else Phase.GOOD
+
+    @property
+    def _shown(self) -> X509Svid | None:
+        return self.identity.svid if self.identity is not None else self._inherited
 
     @property
     def failing(self) -> bool:
@@ -143,12 +148,19 @@ class Rotation:
 
     def hasten(self, window: timedelta) -> None:
         """The authority is back: an attempt that has failed is made again at a time of chance within `window`."""
+        if self._asked is not None:
+            self._contact = window  # this attempt may have begun before, and fail still
         if self._failures:
             left = self.identity.svid.not_after - self._clock.now() if self.identity is not None else timedelta()
             # Who is about to lose his certificate does not wait for a place in a long queue.
             window = min(window, left / 4) if left > timedelta() else window
             self._not_before = min(self._not_before, self._clock.monotonic() + window.total_seconds() * self._chance())
             self._woken.set()
+
+    def inherit(self, svid: X509Svid) -> None:
+        """Until there is an identity, the age of this certificate counts: whoever an earlier agent gave it to shows it still."""
+        self._inherited = svid
+        self._renewed.set()
 
     def wake(self) -> None:
         """The wall clock was set: what follows from it is looked at again."""
@@ -169,7 +181,7 @@ class Rotation:
         """Tells `on_phase` until cancelled. Beside `run`, because an attempt may take long while a certificate ends."""
         while True:
             self._look()
-            until = next_phase(self.identity.svid, self._clock.now()) if self.identity is not None else None
+            until = next_phase(self._shown, self._clock.now()) if self._shown is not None else None
             seconds = LONGEST_SLEEP if until is None else min(until.total_seconds(), LONGEST_SLEEP)
             await self._wait(self._renewed, max(seconds, 0.001))
             self._renewed.clear()
@@ -196,7 +208,7 @@ class Rotation:
 
     async def _attempt(self) -> None:
         """There is a new identity, or one failure more and the reason for it; and when the next attempt may be made."""
-        self._asked = self._clock.monotonic()
+        self._asked, self._contact = self._clock.monotonic(), None
         try:
             identity = replace(await obtain(self._issue, self._account, self._clock.now), asked=self._asked)
         except CitadelBusy as exc:
@@ -206,6 +218,8 @@ class Rotation:
         except NotIssued as exc:
             self._fail(str(exc))
             self._pause(self._retry_delay())
+            if self._contact is not None:
+                self.hasten(self._contact)
             return
         finally:
             self._asked = None

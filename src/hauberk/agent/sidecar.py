@@ -1,8 +1,6 @@
 """The sidecars of this machine: each pod's Envoy, with its identity, its configuration and its socket."""
 
 import asyncio
-import os
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -12,6 +10,7 @@ from typing import NoReturn
 
 from hauberk.agent.citadel_client import CitadelClient
 from hauberk.agent.envoy_admin import AdminUnreachable, EnvoyAdmin
+from hauberk.agent.outlived import shown_certificate
 from hauberk.agent.records import Records
 from hauberk.agent.relay import Relay
 from hauberk.agent.relay_cache import RelayCache
@@ -20,6 +19,7 @@ from hauberk.agent.revocation_layer import build_revoked_layer
 from hauberk.agent.rotation import Identity
 from hauberk.agent.settings import AgentSettings
 from hauberk.agent.sidecar_envoy import ACCESS_LOG, ADMIN_SOCKET, XDS_SOCKET, build_arguments, build_node
+from hauberk.agent.sidecar_files import cache_path, prepare_directory, remove_files
 from hauberk.agent.sidecar_identity import SidecarIdentity
 from hauberk.agent.sidecar_pod import PodRef
 from hauberk.agent.sidecar_process import EnvoyProcess, proxy_group
@@ -39,7 +39,7 @@ from hauberk.linux.launch import Launcher
 from hauberk.xds.client import ResourcePool
 from hauberk.xds.layers import Layer
 
-__all__ = ["PodRef", "SidecarUnknown", "Sidecars"]
+__all__ = ["PodRef", "SidecarUnknown", "Sidecars", "cache_path"]
 
 # While Envoy is down the pod has no network, so the first restart is immediate; a crash loop must not eat the machine.
 RESTART = Backoff(first=0.5, limit=30.0, immediate=1, reset_after=60.0)
@@ -84,7 +84,7 @@ class Sidecar:
         self._configured = asyncio.Event()
         self._cacheable = asyncio.Event()
         self._stuck = asyncio.Event()
-        self._running = False
+        self.running = False
         self._restarts = 0
         self._problem = ""
         self.identity = SidecarIdentity(pod, client=client, trust=trust, relay=self._relay, clock=clock, on_change=self._changed)
@@ -94,7 +94,8 @@ class Sidecar:
         group = proxy_group(self.pod)
         await asyncio.to_thread(prepare_directory, self.directory, group)
         found = await self._process.find()
-        if found is None or not found.running:
+        self.running = found is not None and found.running
+        if not self.running:
             self.identity.envoy_is_gone()
         self.identity.tell()
         async with serving(self._relay, self.directory / XDS_SOCKET, group), asyncio.TaskGroup() as tasks:
@@ -113,17 +114,12 @@ class Sidecar:
         await self._process.stop()
 
     @property
-    def running(self) -> bool:
-        """Whether there is an Envoy."""
-        return self._running
-
-    @property
     def state(self) -> SidecarState:
         """How it is now."""
         identity = self.identity.current.value
         return SidecarState(
             ready=self.ready.is_set() and self.identity.usable,
-            running=self._running,
+            running=self.running,
             connected=self._relay.connected,
             control_plane=self._relay.upstream_connected,
             certificate=CertificateState.of(identity.svid) if identity is not None else None,
@@ -149,7 +145,7 @@ class Sidecar:
 
     async def _keep_running(self) -> NoReturn:
         # Started without its certificate, Envoy would hold its listeners back and its callers would be refused all the longer.
-        await self.identity.complete.wait()
+        await self._certified()
         failures = 0
         while True:
             began = self._clock.monotonic()
@@ -165,13 +161,30 @@ class Sidecar:
             self.on_change()
             await asyncio.sleep(RESTART.delay(failures))
 
+    async def _certified(self) -> None:
+        """There is a certificate. What an Envoy shows that outlived its agent may end before, and its connections then end with it."""
+        ending = asyncio.create_task(self._end_outlived(), name="sidecar:outlived")
+        try:
+            await self.identity.complete.wait()
+        finally:
+            ending.cancel()
+            await asyncio.gather(ending, return_exceptions=True)
+
+    async def _end_outlived(self) -> None:
+        if not self.running:
+            return
+        self.identity.rotation.inherit(await shown_certificate(self.admin))
+        await self._end_with_certificate()
+        self.running = False
+        self.identity.envoy_is_gone()
+
     async def _run_once(self) -> int:
         """Envoy's wait status, after it has run (or was found running) and ended."""
         log = self._places.pod_logs(self.pod.namespace, self.pod.name, self.pod.uid) / "proxy.log"
         argv = build_arguments(self.pod, self._envoy)
         started = await self._process.ensure(self.pod, binary=self._envoy, argv=argv, directory=self.directory, log=log)
         _log.info("envoy started" if started else "envoy adopted", pod=self.pod.full_name)
-        self._running = True
+        self.running = True
         self._stuck.clear()
         watchers = (
             asyncio.create_task(self._become_ready(), name="sidecar:ready"),
@@ -183,7 +196,7 @@ class Sidecar:
         finally:
             for watcher in watchers:
                 watcher.cancel()
-            self._running = False
+            self.running = False
             self.ready.clear()
             self.identity.envoy_is_gone()
             await asyncio.gather(*watchers, return_exceptions=True)
@@ -384,23 +397,3 @@ class Sidecars:
                 failures += 1
                 _log.exception("a sidecar's keeper failed", pod=sidecar.pod.full_name)
             await asyncio.sleep(RESTART.delay(failures + 1))
-
-
-def cache_path(places: Places, uid: str) -> Path:
-    """Where the configuration of that pod's Envoy is kept."""
-    return places.agent_state / "xds" / f"{uid}.xds"
-
-
-def prepare_directory(directory: Path, group: int | None) -> None:
-    """The pod's directory exists and is open to its Envoy alone, by its group (and to root)."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if group is not None:
-        # The directories above stay closed: the launcher puts Envoy into this one before it becomes another user.
-        os.chown(directory, os.geteuid(), group)
-        directory.chmod(0o1770)  # Envoy may put its own files there and not take ours away
-
-
-def remove_files(places: Places, uid: str) -> None:
-    """The pod's sockets, records file and cache are gone."""
-    shutil.rmtree(places.pod_run(uid), ignore_errors=True)
-    RelayCache(cache_path(places, uid)).forget()

@@ -296,6 +296,20 @@ async def test_an_old_certificate_is_in_use_to_its_last_moment() -> None:
     assert clock.time - published[0].svid.not_after < timedelta(seconds=1)
 
 
+async def test_the_certificate_that_an_earlier_agent_gave_ends_also_if_there_never_is_another() -> None:
+    clock, published, phases = FakeClock(), list[Identity](), list[Phase]()
+    authority = FakeAuthority(clock, timedelta(hours=1))
+    await until(lambda: len(published) == 1, rotation(authority, published).run)
+    authority.failures = unreachable(500)
+    successor = rotation(authority, [], phases=phases)
+    successor.inherit(published[0].svid)
+    await until(lambda: phases == [Phase.ALARMING, Phase.ENDED], successor.run, successor.watch)
+    assert timedelta() <= clock.time - published[0].svid.not_after < timedelta(minutes=1)
+    assert "ended at" in successor.problem
+    authority.failures = []
+    await until(lambda: successor.phase is Phase.GOOD, successor.run)
+
+
 async def test_those_that_failed_try_again_within_a_window_when_the_authority_is_back() -> None:
     moments: list[float] = []
     for jitter in (-1.0, -0.5, 0.0, 0.5, 1.0):
@@ -310,6 +324,33 @@ async def test_those_that_failed_try_again_within_a_window_when_the_authority_is
         moments.append(clock.passed - back)
     assert moments == sorted(moments)
     assert max(moments) <= 35.0
+
+
+async def test_an_attempt_that_fails_after_the_authority_is_back_is_made_again_as_soon() -> None:
+    clock, published, answers = FakeClock(), list[Identity](), asyncio.Queue[NotIssued | None]()
+    begun = asyncio.Event()
+    authority = FakeAuthority(clock)
+    authority.failures = unreachable(12)
+    rotating = rotation(authority, published)
+
+    async def slow(csr: bytes) -> IssueReply:
+        begun.set()
+        if (failure := await answers.get()) is not None:
+            raise failure
+        return await authority(csr)
+
+    await until(lambda: not authority.failures, rotating.run)
+    rotating._issue = slow
+    task = asyncio.ensure_future(rotating.run())
+    await until(begun.is_set)
+    back = clock.passed
+    rotating.hasten(timedelta(seconds=1))
+    answers.put_nowait(unreachable(1)[0])
+    answers.put_nowait(None)
+    await until(lambda: bool(published))
+    assert clock.passed - back <= 1.0
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_leaves_of_an_authority_are_renewed_when_that_is_ordered_each_at_its_own_time() -> None:
