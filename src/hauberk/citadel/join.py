@@ -28,7 +28,7 @@ IssueToAgent = Callable[[str, bytes], Awaitable[IssueReply]]
 class Surroundings:
     """What joining needs of the rest of the authority."""
 
-    trust_domain: str
+    trust_domain: Callable[[], str]  # it can be renamed
     local_node: str
     issue: IssueToAgent
     displace: Callable[[str], None]  # who is connected as that node is so no longer
@@ -106,7 +106,7 @@ class Machines:
 
     def admit(self, certificate: bytes) -> AgentCertificate:
         """The certificate (DER, its chain was checked) of an agent that may call; raises NodeRefused."""
-        found = read_agent_certificate(certificate, self._around.trust_domain)
+        found = read_agent_certificate(certificate, self._around.trust_domain())
         self._require_name(found.node)
         if found.node in self._joining:
             raise NodeRefused(f"node {found.node} is joining anew")

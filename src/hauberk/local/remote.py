@@ -50,7 +50,7 @@ class RemoteMachines:
         self._clock = citadel.ground.clock
         self._doors = NodeDoors(directory, services)
         self._door = TlsDoor(self._context, self._admit)
-        self._own = OwnCertificate(control_plane_id(citadel.trust_domain), self._ask, self._clock)
+        self._own = OwnCertificate(lambda: control_plane_id(citadel.trust_domain), self._ask, self._clock)
         self._shown: dict[str, dict[str, datetime]] = {}
         self._made: tuple[Own, Trust, ssl.SSLContext] | None = None
 
@@ -117,7 +117,7 @@ class RemoteMachines:
     async def _follow_trust(self) -> None:
         async for trust in self._citadel.changes():
             own = self._own.current.value
-            if own is not None and (own.authority_id in trust.renew or own.svid.serial in trust.revoked.serials):
+            if own is not None and _is_over(own, trust):
                 self._own.renew()
             for node, serials in tuple(self._shown.items()):
                 if not trust.revoked.serials.isdisjoint(serials):
@@ -160,6 +160,12 @@ class RemoteMachines:
         """By which certificates a machine may have connections: one that is revoked ends them."""
         living = {serial: end for serial, end in self._shown.get(shown.node, {}).items() if end > now}
         self._shown[shown.node] = living | {shown.serial: shown.not_after}
+
+
+def _is_over(own: Own, trust: Trust) -> bool:
+    """Whether `own` is to be exchanged now: by order, because nobody believes it any more, or because the mesh has another name."""
+    former = own.svid.spiffe_id != control_plane_id(trust.trust_domain)
+    return former or own.authority_id in trust.renew or own.svid.serial in trust.revoked.serials
 
 
 def _farewell(reason: str) -> bytes:

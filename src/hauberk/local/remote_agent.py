@@ -69,7 +69,7 @@ class RemoteControlPlane:
             is_revoked=lambda serial: self._trust is not None and serial in self._trust.revoked.serials,
         )
         self._own = OwnCertificate(
-            agent_id(membership.trust_domain, membership.node), self._ask, clock, held=membership.own, keep=self._keep
+            lambda: agent_id(membership.trust_domain, membership.node), self._ask, clock, held=membership.own, keep=self._keep
         )
         self._switch = Switch(on=False)
         self._stumbled = asyncio.Event()

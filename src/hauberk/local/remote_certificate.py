@@ -76,11 +76,14 @@ async def obtain_own(ask: Obtain, spiffe_id: SpiffeId, now: Callable[[], datetim
 
 
 class OwnCertificate:
-    """`current` is renewed at half its life, and at once when `renew` is called; `keep` is called before a new one is used."""
+    """`current` is renewed at half its life, and at once when `renew` is called; `keep` is called before a new one is used.
+
+    `spiffe_id` is asked for each time: a mesh can be renamed.
+    """
 
     def __init__(
         self,
-        spiffe_id: SpiffeId,
+        spiffe_id: Callable[[], SpiffeId],
         ask: Obtain,
         clock: Clock,
         *,
@@ -113,7 +116,7 @@ class OwnCertificate:
             await self._rest()
             self._told.clear()
             try:
-                own = await obtain_own(self._ask, self._spiffe_id, self._clock.now)
+                own = await obtain_own(self._ask, self._spiffe_id(), self._clock.now)
                 self._keep(own)
             except (NotObtained, OSError) as exc:
                 self._fail(str(exc))

@@ -51,7 +51,7 @@ def open_machines(served: ServedCitadel, displace: Callable[[str], None]) -> Mac
         return IssueReply(chain_der=issued.chain_der, trust_sequence=citadel.trust.sequence, authority_id=issued.row.authority_id)
 
     around = Surroundings(
-        trust_domain=citadel.trust_domain,
+        trust_domain=lambda: citadel.trust_domain,
         local_node=served.node,
         issue=issue,
         displace=displace,

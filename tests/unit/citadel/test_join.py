@@ -42,7 +42,7 @@ class Rig:
         self.seconds = 0.0
         self.failure: Exception | None = None
         around = Surroundings(
-            trust_domain="cluster.local",
+            trust_domain=lambda: "cluster.local",
             local_node="here",
             issue=self.issue,
             displace=self.displaced.append,

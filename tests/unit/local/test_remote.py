@@ -12,7 +12,8 @@ from tests.unit.citadel.rig import request, row_of
 from tests.unit.local.remote_rig import served_port
 
 from hauberk.citadel.key_store import KeyUnreadable
-from hauberk.citadel.nodes import Nodes
+from hauberk.citadel.nodes import Nodes, control_plane_id
+from hauberk.citadel.renaming import Renaming
 from hauberk.citadel.state import StateUnusable
 from hauberk.identity.template import InvalidTemplate
 from hauberk.kit.tls import PeerRefused
@@ -78,3 +79,16 @@ async def test_who_joins_anew_puts_out_whoever_had_the_name_however_fresh_his_ce
         for each in (new, await port.renewed()):
             assert (await port.knock(each)).owner == "n2"
         assert (await port.knock(neighbour)).owner == "n20"
+
+
+async def test_after_the_mesh_was_renamed_the_port_shows_its_new_name_and_machines_join(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served_port(tmp_path, monkeypatch) as port:
+        async with port.following():
+            first = await port.remote._own.current.first()
+            renaming = Renaming(port.citadel)
+            await renaming.declare(("new.example", "cluster.local"))
+            await renaming.adopt("new.example", "uid 1000")
+            assert (await port.own_other_than(first)).svid.spiffe_id == control_plane_id("new.example")
+            assert (await port.knock(await port.join())).owner == "n2"

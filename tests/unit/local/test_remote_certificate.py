@@ -120,7 +120,7 @@ async def test_a_certificate_is_kept_before_it_is_used_and_asked_for_again_while
     monkeypatch.setattr(remote_certificate, "RETRY", Backoff(first=0.001, limit=0.001))
     authority, kept = Authority(), list[Own]()
     authority.failures = 2
-    own = OwnCertificate(OURS, authority.sign, Times(authority), keep=kept.append)
+    own = OwnCertificate(lambda: OURS, authority.sign, Times(authority), keep=kept.append)
     async with running(own):
         assert await own.current.first() is kept[0]
         assert own.problem == ""
@@ -130,7 +130,7 @@ async def test_a_certificate_is_renewed_when_told_and_when_half_its_life_is_over
     monkeypatch.setattr(remote_certificate, "LEAST_SLEEP", 0.0)
     monkeypatch.setattr(remote_certificate, "LONGEST_SLEEP", 0.01)
     authority = Authority()
-    own = OwnCertificate(OURS, authority.sign, Times(authority), jitter=lambda: 0.0)
+    own = OwnCertificate(lambda: OURS, authority.sign, Times(authority), jitter=lambda: 0.0)
     async with running(own):
         first = await own.current.first()
         own.renew()
