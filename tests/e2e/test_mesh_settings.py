@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 from tests.e2e import objects
 from tests.e2e.callers import ask
 from tests.e2e.objects import ROOT_NAMESPACE, Document, authorization_policy, port, rule
@@ -119,6 +121,45 @@ def test_the_trust_domain_cannot_be_changed_under_a_root_that_was_made_for_anoth
         configure(trustDomain="other.example")
     assert configure(trustDomain="cluster.local") == []
     assert ask(shop, "client", "http", "web", 8080)["status"] == 200
+
+
+SHOWN = """
+import socket, ssl, sys
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+context.set_alpn_protocols(["istio"])
+with context.wrap_socket(socket.create_connection((sys.argv[1], 8080), timeout=5)) as line:
+    print(ssl.DER_cert_to_PEM_cert(line.getpeercert(binary_form=True)))
+"""
+
+
+def names_shown(mesh: MeshNamespace, name: str) -> tuple[list[str], list[str]]:
+    """The DNS names and the URIs of the certificate that the pod shows to a stranger."""
+    address = mesh.get("pods", name)["status"]["podIP"]
+    shown = x509.load_pem_x509_certificate(mesh.exec("away", sys.executable, "-c", SHOWN, address).check().stdout.encode())
+    names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return sorted(names.get_values_for_type(x509.DNSName)), names.get_values_for_type(x509.UniformResourceIdentifier)
+
+
+def test_certificates_name_the_services_of_a_pod_if_the_settings_say_so_and_policies_go_by_the_identity(
+    shop: MeshNamespace, configure: Configure
+) -> None:
+    assert names_shown(shop, "web")[0] == []
+    assert configure(hauberk={"dnsNames": True}) == []
+    callers = ("friend", "stranger")
+    for name in ("named", *callers):
+        objects.apply(shop, objects.account(name), objects.service(name, port(8080, "http")))
+    objects.apply(shop, objects.pod("named", server_command("http@[::]:8080"), account="named"))
+    objects.apply(shop, *(objects.idle(name, account=name) for name in callers))
+    shop.ready("named", *callers)
+    friend = rule(source={"principals": [f"cluster.local/ns/{shop.name}/sa/friend"]})
+    objects.apply(shop, authorization_policy("friends", "ALLOW", friend, app="named"))
+    try:
+        expected = [f"named.{shop.name}.svc", f"named.{shop.name}.svc.cluster.local"]
+        assert names_shown(shop, "named") == (expected, [f"spiffe://cluster.local/ns/{shop.name}/sa/named"])
+        assert [ask(shop, name, "http", "named", 8080)["status"] for name in callers] == [200, 403]
+    finally:
+        shop.delete("AuthorizationPolicy", "friends")
 
 
 def test_what_is_no_setting_is_an_error_and_changes_nothing(shop: MeshNamespace, configure: Configure) -> None:

@@ -54,6 +54,7 @@ class HauberkSettings(ApiModel):
     """Settings of this mesh that MeshConfig has no field for."""
 
     certificate_lifetime: Duration | None = None  # of a workload's certificate; None leaves it to the authority
+    dns_names: Bool = False  # certificates of pods also name the Services that select them
     tls: TlsSettings = TlsSettings()
     workload_entries: tuple[WorkloadEntry, ...] = ()  # identities of processes that are in no pod
 

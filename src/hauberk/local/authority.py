@@ -1,11 +1,13 @@
 """Who somebody is, as the store of objects knows it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import assert_never
 
 from hauberk.api.config_map import ConfigMap
 from hauberk.api.mesh_config import NAME, ROOT_NAMESPACE, HauberkSettings, mesh_config_of
 from hauberk.api.pod import Pod
+from hauberk.api.selector import has_labels
+from hauberk.api.service import Service
 from hauberk.api.service_account import ServiceAccount
 from hauberk.citadel.attestation import AttestationRefused, Attested, Caller, PodClaim, attest
 from hauberk.citadel.entry_attestation import attest_entry
@@ -13,6 +15,7 @@ from hauberk.citadel.nodes import agent_id
 from hauberk.citadel.rotation import holder_name
 from hauberk.identity.spiffe_id import workload_id
 from hauberk.identity.wire import AgentSubject, EntrySubject, PodSubject, Subject
+from hauberk.mesh.settings import MeshSettings
 from hauberk.sources.store import Store
 
 
@@ -45,13 +48,24 @@ class StoreAttestor:
         pod = attest(claim, self._store.find(Pod, subject.namespace, subject.name))
         account = pod.spec.service_account_name
         self._require_account(subject.namespace, account, f"pod {subject.namespace}/{subject.name}")
+        settings = self._settings()
         return Attested(
             spiffe_id=workload_id(self._trust_domain(), subject.namespace, account),
             holder=holder_name(subject, caller.node),
             node=caller.node,
             evidence={"pod": f"{subject.namespace}/{subject.name}", "uid": subject.uid, "placedOn": caller.node, **dict(caller.evidence)},
-            lifetime=self._settings().certificate_lifetime,
+            lifetime=settings.certificate_lifetime,
+            dns_names=tuple(self._service_names(pod)) if settings.dns_names else (),
         )
+
+    def _service_names(self, pod: Pod) -> Iterator[str]:
+        """By which a client that knows no SPIFFE IDs may call `pod`: the names of the Services that select it."""
+        namespace, domain = pod.metadata.namespace, MeshSettings().cluster_domain
+        for service in self._store.of(Service):
+            selector = service.spec.selector
+            if service.metadata.namespace == namespace and selector and has_labels(pod.metadata.labels, selector):
+                yield f"{service.metadata.name}.{namespace}.svc"
+                yield f"{service.metadata.name}.{namespace}.svc.{domain}"
 
     def _entry(self, subject: EntrySubject, caller: Caller) -> Attested:
         settings = self._settings()

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest_asyncio
 from hauberk.api.config_map import ConfigMap
 from hauberk.api.metadata import Metadata
 from hauberk.api.pod import Pod
+from hauberk.api.service import Service
 from hauberk.api.service_account import ServiceAccount
 from hauberk.citadel.attestation import AttestationRefused, Caller
 from hauberk.identity.wire import AgentSubject, EntrySubject, PodSubject
@@ -73,6 +75,27 @@ async def test_an_agent_is_its_machines_own_and_no_others(attestor: StoreAttesto
 async def test_the_meshs_settings_say_how_long_a_certificate_lives(store: Store, attestor: StoreAttestor) -> None:
     await declare(store, "hauberk: {certificateLifetime: 10s}")
     assert attestor.attest(claim(store), CALLER).lifetime == timedelta(seconds=10)
+
+
+def service(name: str, namespace: str, **selector: str) -> Service:
+    spec = {"ports": [{"port": 80}], "selector": selector}
+    return Service.model_validate({"metadata": {"name": name, "namespace": namespace}, "spec": spec})
+
+
+async def test_certificates_name_the_services_of_a_pod_only_if_the_settings_say_so(store: Store, attestor: StoreAttestor) -> None:
+    pod = store.find(Pod, "shop", "web")
+    assert pod is not None
+    labelled = pod.model_copy(update={"metadata": pod.metadata.model_copy(update={"labels": {"app": "web", "tier": "front"}})})
+    services = [service("web", "shop", app="web"), service("front", "shop", tier="front"), service("api", "shop", app="api")]
+    others = [service("by-hand", "shop"), service("web", "elsewhere", app="web")]
+    await store.commit([Put(object=each) for each in (labelled, *services, *others)])
+    await declare(store)
+    plain = attestor.attest(claim(store), CALLER)
+    assert plain.dns_names == ()
+    await declare(store, "hauberk: {dnsNames: true}")
+    named = attestor.attest(claim(store), CALLER)
+    assert sorted(named.dns_names) == ["front.shop.svc", "front.shop.svc.cluster.local", "web.shop.svc", "web.shop.svc.cluster.local"]
+    assert replace(named, dns_names=()) == plain
 
 
 async def test_an_entry_of_the_settings_gets_its_identity_on_the_evidence_it_wants(store: Store, attestor: StoreAttestor) -> None:
