@@ -7,7 +7,7 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +40,16 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """Where his bytes go, under whose name his connections are counted and ended, and for how many seconds at most."""
+    """Where his bytes go, under whose name his connections are counted and ended, and for how many seconds at most.
+
+    He is let in if those of that name are fewer than `most`, and those of them from his address fewer than `most_here`.
+    """
 
     path: Path
     owner: str
     seconds: float
+    most: int = CONNECTIONS_EACH
+    most_here: int = CONNECTIONS_EACH
 
 
 Admit = Callable[[Visitor], Awaitable[Admitted]]
@@ -79,7 +84,7 @@ class TlsDoor:
         self._context = context
         self._admit = admit
         self._knocking: Counter[str] = Counter()
-        self._inside: dict[str, set[asyncio.Task[None]]] = {}
+        self._inside: dict[str, dict[asyncio.Task[None], str]] = {}  # of each caller: his connections, and whence they come
         self._told: dict[tuple[str, str], float] = {}
 
     async def serve(self, listener: socket.socket) -> None:
@@ -123,7 +128,7 @@ class TlsDoor:
                 admitted = await self._admit(_visitor(stream, address))
             finally:
                 self._knocking -= Counter({address: 1})
-            await self._carry(stream, admitted)
+            await self._carry(stream, admitted, address)
         except PeerRefused as refused:
             self._complain(address, str(refused))
             if stream is not None and refused.farewell:
@@ -157,18 +162,17 @@ class TlsDoor:
         )
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
-    async def _carry(self, stream: Stream, admitted: Admitted) -> None:
-        inside = self._inside.setdefault(admitted.owner, set())
-        if len(inside) >= CONNECTIONS_EACH:
-            raise PeerRefused(f"{admitted.owner} has {CONNECTIONS_EACH} connections already")
+    async def _carry(self, stream: Stream, admitted: Admitted, address: str) -> None:
+        inside = self._inside.setdefault(admitted.owner, {})
+        _require_room(admitted, address, inside.values())
         # A task of its own, so that showing its owner out ends it and not the receiving of it.
         carrying = asyncio.create_task(self._carry_until(stream, admitted), name=f"door:{admitted.owner}")
-        inside.add(carrying)
+        inside[carrying] = address
         try:
             await asyncio.wait({carrying})
         finally:
             carrying.cancel()
-            inside.discard(carrying)
+            del inside[carrying]
             if not inside:
                 self._inside.pop(admitted.owner, None)
         if not carrying.cancelled() and (error := carrying.exception()) is not None:
@@ -180,6 +184,14 @@ class TlsDoor:
             # Whoever stays connected for ever would outlive his certificate.
             async with asyncio.timeout(admitted.seconds):
                 await join_streams(behind, stream)
+
+
+def _require_room(admitted: Admitted, address: str, inside: Collection[str]) -> None:
+    """One more would not be too many; raises PeerRefused."""
+    if len(inside) >= admitted.most:
+        raise PeerRefused(f"{admitted.owner} has {admitted.most} connections already")
+    if admitted.most_here < admitted.most and sum(each == address for each in inside) >= admitted.most_here:
+        raise PeerRefused(f"{admitted.owner} has {admitted.most_here} connections from there already")
 
 
 async def _take_leave(stream: Stream, farewell: bytes) -> None:

@@ -32,6 +32,9 @@ from hauberk.local.remote_listen import format_address
 HOLDER: Final = "control-plane"
 _JOINING: Final = "machines that join"  # connections of those who have no name yet; no node is called so
 _JOIN_SECONDS: Final = 30.0
+# Each takes a moment; whoever holds them and says nothing must neither fill the process nor, alone, keep the others from joining.
+_MOST_JOINING: Final = 128
+_MOST_JOINING_HERE: Final = 16
 # However long a certificate lives: now and then it is looked at anew who calls.
 _LONGEST_CONNECTION: Final = timedelta(hours=24)
 
@@ -133,7 +136,8 @@ class RemoteMachines:
 
     async def _admit(self, visitor: Visitor) -> Admitted:
         if visitor.protocol == JOIN:
-            return Admitted(path=self._join_socket, owner=_JOINING, seconds=_JOIN_SECONDS)
+            most, here = _MOST_JOINING, _MOST_JOINING_HERE
+            return Admitted(path=self._join_socket, owner=_JOINING, seconds=_JOIN_SECONDS, most=most, most_here=here)
         if visitor.certificate is None:
             raise PeerRefused("shows no certificate")
         shown = self._require(visitor)

@@ -76,7 +76,7 @@ class Place:
 
 
 @asynccontextmanager
-async def opened(tmp_path: Path, seconds: float = 60.0) -> AsyncIterator[Place]:
+async def opened(tmp_path: Path, seconds: float = 60.0, **limits: int) -> AsyncIterator[Place]:
     maker, visitors = Maker(), list[Visitor]()
     context = server_context(maker.credentials("server"), [maker.root], PROTOCOLS, tmp_path)
 
@@ -84,7 +84,7 @@ async def opened(tmp_path: Path, seconds: float = 60.0) -> AsyncIterator[Place]:
         visitors.append(visitor)
         if (name := name_of(visitor.certificate)) == "nobody":
             raise PeerRefused("shows no certificate", b"farewell")
-        return Admitted(path=tmp_path / "echo.sock", owner=name, seconds=seconds)
+        return Admitted(path=tmp_path / "echo.sock", owner=name, seconds=seconds, **limits)
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await reader.read(1000):
@@ -201,6 +201,20 @@ async def test_no_connection_outlives_what_it_was_admitted_for(tmp_path: Path) -
         reader, _ = await place.dial(place.maker.credentials("n2"))
         async with asyncio.timeout(10):
             assert await reader.read() == b""
+
+
+@pytest.mark.parametrize("limits", [{"most": 2}, {"most": 3, "most_here": 2}])
+async def test_who_has_too_many_connections_gets_no_other_until_one_ends(tmp_path: Path, limits: dict[str, int]) -> None:
+    async with opened(tmp_path, **limits) as place:
+        credentials = place.maker.credentials("n2")
+        first, second = [await place.dial(credentials) for _ in range(2)]
+        assert (await answer(first), await answer(second)) == (b"hello", b"hello")
+        assert await answer(await place.dial(credentials)) == b""
+        assert await answer(await place.dial(place.maker.credentials("n3"))) == b"hello"
+        first[1].close()
+        async with asyncio.timeout(10):
+            while await answer(await place.dial(credentials)) != b"hello":
+                pass
 
 
 async def test_who_only_begins_handshakes_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,9 @@ from hauberk.citadel.renaming import Renaming
 from hauberk.citadel.state import StateUnusable
 from hauberk.identity.template import InvalidTemplate
 from hauberk.kit.tls import PeerRefused
+from hauberk.kit.tls_door import Visitor
 from hauberk.local.remote_certificate import NotObtained
+from hauberk.local.remote_doors import JOIN
 
 
 @pytest.mark.parametrize(
@@ -92,3 +94,11 @@ async def test_after_the_mesh_was_renamed_the_port_shows_its_new_name_and_machin
             await renaming.adopt("new.example", "uid 1000")
             assert (await port.own_other_than(first)).svid.spiffe_id == control_plane_id("new.example")
             assert (await port.knock(await port.join())).owner == "n2"
+
+
+async def test_who_joins_has_room_for_few_connections_from_one_address_and_not_many_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served_port(tmp_path, monkeypatch) as port:
+        admitted = await port.remote._admit(Visitor(certificate=None, protocol=JOIN, address="192.0.2.1"))
+        assert admitted.most_here < admitted.most <= 128
