@@ -78,6 +78,7 @@ class Site:
     def _written(self, document: dict[str, Any]) -> Path:
         self._files += 1
         path = self._tmp / f"{self._files}.join"
+        path.touch(mode=0o600)
         path.write_text(json.dumps(document))
         return path
 

@@ -1,6 +1,8 @@
 """The join file: all that a machine needs to join, as the control plane's operator hands it to the machine's."""
 
 import json
+import os
+import stat
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from hauberk.local.remote_listen import Address, ListenInvalid, parse_address
 FORMAT: Final = "hauberk.join/1"
 LARGEST: Final = 1024 * 1024  # bytes
 _AGAIN: Final = "make a new one on the control plane's machine: hauberk ca token create NODE -o FILE"
+_PRIVATE: Final = f"run `chmod 600 {{path}}`; if somebody may have read it: {_AGAIN}"
 
 
 class JoinFileUnusable(LocalFailure):
@@ -38,9 +41,13 @@ class JoinFile:
         """The file at `path`; raises JoinFileUnusable, which quotes nothing of it."""
         try:
             with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
                 content = file.read(LARGEST)
         except OSError as exc:
             raise JoinFileUnusable(f"cannot read the join file {path}: {exc.strerror}", _AGAIN) from exc
+        if stat.S_ISREG(mode) and mode & 0o077:
+            # Whoever reads it first is the machine; nobody would know before the right one is refused.
+            raise JoinFileUnusable(f"others may read or change {path}, which holds a token", _PRIVATE.format(path=path))
         try:
             # What is too long has been cut off, and is no JSON any more.
             return cls.parse(json.loads(content))

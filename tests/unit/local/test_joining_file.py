@@ -34,6 +34,7 @@ DOCUMENT: dict[str, Any] = {
 def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "n2.join"
     path.write_text(text)
+    path.chmod(0o600)
     return path
 
 
@@ -74,6 +75,17 @@ def test_what_is_no_join_file_is_refused(tmp_path: Path, text: str) -> None:
         JoinFile.read(written(tmp_path, text))
     with pytest.raises(JoinFileUnusable, match="cannot read"):
         JoinFile.read(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_join_file_that_others_may_read_or_change_is_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
+    path = written(tmp_path, json.dumps(DOCUMENT))
+    path.chmod(mode)
+    with pytest.raises(JoinFileUnusable, match="others may read or change") as refused:
+        JoinFile.read(path)
+    assert f"chmod 600 {path}" in refused.value.hint
+    path.chmod(0o400)
+    assert JoinFile.read(path).node == "n2"
 
 
 @pytest.fixture
