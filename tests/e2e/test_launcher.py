@@ -126,7 +126,8 @@ async def test_the_exit_of_a_program_is_told_as_it_was(launcher: Launcher, scrip
 async def test_an_exit_is_remembered_until_it_is_forgotten(launcher: Launcher) -> None:
     await launcher.spawn("program", shell("exit 3"), (0, 1, 2))
     await launcher.wait("program")
-    (process,) = await launcher.processes()
+    (process,) = await launcher.processes("prog")
+    assert await launcher.processes("program/") == ()
     assert (process.running, process.name, os.waitstatus_to_exitcode(process.wait_status or 0)) == (False, "program", 3)
     with pytest.raises(failure.NameTaken):
         await launcher.spawn("program", shell("true"), (0, 1, 2))

@@ -16,7 +16,7 @@ from hauberk.agent.sidecar_pod import PodRef
 from hauberk.agent.trust_report import Held
 from hauberk.agent.workload_caller import PodCaller
 from hauberk.agent.workload_entry import Arrival, Door, EntryCaller, EntrySource, close_arrival
-from hauberk.agent.workload_front import Front, accept_forever
+from hauberk.agent.workload_front import Crowded, Front, accept_forever
 from hauberk.agent.workload_identity import Authority, Identities
 from hauberk.agent.workload_service import WorkloadService
 from hauberk.agent.workload_token import Tokens
@@ -138,17 +138,16 @@ class WorkloadApi:
 
     async def _take(self, pod: PodRef, network: int, connection: socket.socket) -> None:
         try:
-            peer = admit(connection, PodSpace(network, await self._first_processes(pod.uid)))
-        except Refused as exc:
+            with self._front.place(pod.uid):
+                peer = admit(connection, PodSpace(network, await self._first_processes(pod.uid)))
+                await self._front.carry(connection, peer.pidfd, PodCaller(pod, peer.pidfd))
+        except (Crowded, Refused) as exc:
             _log.warning("a connection to a pod's Workload API is refused", pod=pod.full_name, reason=str(exc))
-            return
-        await self._front.carry(connection, peer.pidfd, PodCaller(pod, peer.pidfd), owner=pod.uid)
 
     async def _first_processes(self, uid: str) -> tuple[int, ...]:
         """Of the pod's containers: what the launcher started for it in a PID namespace of its own, which Envoy was not."""
         own = f"{uid}/"
-        found = (each for each in await self._launcher.processes() if each.running and each.name.startswith(own))
-        return tuple(process.pid for process in found if process.name != own + SIDECAR)
+        return tuple(each.pid for each in await self._launcher.processes(own) if each.running and each.name != own + SIDECAR)
 
     # --- the machine
 
@@ -169,7 +168,11 @@ class WorkloadApi:
 
     async def _carry(self, arrival: Arrival, caller: EntryCaller) -> None:
         try:
-            await self._front.carry(arrival.connection, arrival.pidfd, caller, owner=f"user {arrival.uid}")
+            with self._front.place(f"user {arrival.uid}"):
+                await self._front.carry(arrival.connection, arrival.pidfd, caller)
+        except Crowded as exc:
+            _log.warning("a connection to the machine's Workload API is refused", uid=arrival.uid, reason=str(exc))
+            close_arrival(arrival)
         except Exception:
             # One caller's trouble is not the others'.
             _log.exception("a connection failed", uid=arrival.uid)

@@ -10,8 +10,8 @@ import os
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,10 @@ from hauberk.kit.pump import join_streams
 MOST_CONNECTIONS: Final = 128
 _SCHEME: Final = "unix-abstract:"
 _log = logger("workload-api")
+
+
+class Crowded(Exception):
+    """So many connections of one owner are open that there is no other."""
 
 
 class Front:
@@ -37,25 +41,28 @@ class Front:
         """Who is behind a connection, by what gRPC calls its peer."""
         return self._callers.get(peer.removeprefix(_SCHEME)) if peer.startswith(_SCHEME) else None
 
-    async def carry(self, connection: socket.socket, pidfd: int, caller: Caller, *, owner: str) -> None:
-        """`connection` is served until either side or the process behind it ends. Closes both descriptors.
+    @contextmanager
+    def place(self, owner: str) -> Iterator[None]:
+        """Meanwhile one connection more is open of `owner`, a pod or a user; raises Crowded. To be taken before anything is done for it."""
+        if self._open[owner] >= MOST_CONNECTIONS:
+            raise Crowded(f"{MOST_CONNECTIONS} connections are open already")
+        self._open[owner] += 1
+        try:
+            yield
+        finally:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
 
-        `owner` is whose it is when connections are counted.
-        """
+    async def carry(self, connection: socket.socket, pidfd: int, caller: Caller) -> None:
+        """`connection` is served until either side or the process behind it ends. Closes both descriptors."""
         name = f"hauberk-{secrets.token_hex(16)}"
         try:
-            if self._open[owner] >= MOST_CONNECTIONS:
-                _log.warning("too many connections", owner=owner, at_most=MOST_CONNECTIONS)
-                return
-            self._open[owner] += 1
             self._callers[name] = caller
             with suppress(OSError):
                 await _until_ended(pidfd, self._join(connection, name))
         finally:
-            if self._callers.pop(name, None) is not None:
-                self._open[owner] -= 1
-                if not self._open[owner]:
-                    del self._open[owner]
+            self._callers.pop(name, None)
             connection.close()
             os.close(pidfd)
 

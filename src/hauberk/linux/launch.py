@@ -96,10 +96,11 @@ class Launcher:
         """The process `name` was sent that signal; UnknownProcess if it no longer runs."""
         await self._call({"op": "signal", "name": name, "number": int(number)})
 
-    async def processes(self) -> tuple[Process, ...]:
-        """All processes started through the launcher by any client, running or ended but not forgotten."""
-        document, _ = await self._call({"op": "processes"})
-        return tuple(decode_process(entry) for entry in document["processes"])
+    async def processes(self, prefix: str = "") -> tuple[Process, ...]:
+        """All processes started through the launcher by any client, running or ended but not forgotten, whose names begin so."""
+        document, _ = await self._call({"op": "processes", "prefix": prefix})
+        found = (decode_process(entry) for entry in document["processes"])
+        return tuple(process for process in found if process.name.startswith(prefix))
 
     async def forget(self, name: str) -> None:
         """An ended process is no longer listed and its name is free; no error if it is unknown."""

@@ -225,8 +225,10 @@ class Server:
         self._children.signal(self._children.find_running(_name(request)), signal.Signals(request["number"]))
         reply()
 
-    def _processes(self, _: dict[str, Any], __: list[int], reply: _Reply) -> None:
-        listed = [child.process() for child in self._children.all() if not child.name.startswith(OWN_PREFIX)]
+    def _processes(self, request: dict[str, Any], _: list[int], reply: _Reply) -> None:
+        prefix = str(request.get("prefix", ""))
+        named = (child for child in self._children.all() if child.name.startswith(prefix))
+        listed = [child.process() for child in named if not child.name.startswith(OWN_PREFIX)]
         reply(processes=[encode_process(process) for process in listed])
 
     def _forget(self, request: dict[str, Any], _: list[int], reply: _Reply) -> None:
