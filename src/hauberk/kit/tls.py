@@ -1,11 +1,14 @@
 """TLS 1.3 between processes of one owner, from keys in memory: contexts without a default that somebody else chose."""
 
 import os
+import secrets
 import ssl
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 
 
 class PeerRefused(Exception):
@@ -60,11 +63,15 @@ def _finish(context: ssl.SSLContext, roots: Sequence[str], protocols: Sequence[s
 
 def _load(context: ssl.SSLContext, credentials: Credentials, scratch: Path) -> None:
     # Python's ssl reads keys from files only. Not one of memory alone: a process that forbids to be looked into cannot open such
-    # files of its own by name. So it is a file for as long as it takes to read it, where only this user looks.
+    # files of its own by name. So it is a file for as long as it takes to read it, where only this user looks, and of no use to who
+    # finds it where a process was killed meanwhile: what opens it is in memory alone.
+    password = secrets.token_bytes(32).hex().encode()
+    key = load_pem_private_key(credentials.key_pem, password=None)
+    sealed = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password))
     descriptor, name = tempfile.mkstemp(prefix=".tls-", dir=scratch)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(credentials.chain_pem.encode() + credentials.key_pem)
-        context.load_cert_chain(name)
+            file.write(credentials.chain_pem.encode() + sealed)
+        context.load_cert_chain(name, password=password)
     finally:
         Path(name).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
 from hauberk.kit import tls_door
@@ -147,6 +147,17 @@ async def test_a_caller_without_a_certificate_is_shown_to_whoever_admits(tmp_pat
     async with opened(tmp_path) as place:
         assert await answer(await place.dial(None)) == b"farew"  # as many bytes as were sent
         assert place.visitors[0].certificate is None
+
+
+def test_the_key_that_a_killed_process_leaves_on_disk_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # it was killed before
+    maker = Maker()
+    credentials = maker.credentials("n2")
+    client_context(credentials, [maker.root], PROTOCOLS, tmp_path)
+    (left,) = tmp_path.glob(".tls-*")
+    with pytest.raises(TypeError, match="encrypted"):
+        load_pem_private_key(left.read_bytes(), password=None)
+    assert credentials.key_pem not in left.read_bytes()
 
 
 @pytest.mark.parametrize("flaw", ["another authority", "expired"])
