@@ -159,7 +159,7 @@ def _original_destination(name: str, limits: Limits, common: protocol_pb2.HttpPr
 
 
 def _outbound_http(protocol: Protocol, peers: ServicePeers, limits: Limits) -> any_pb2.Any | None:
-    common = connection.common_http_options(max_age=limits.connection_age)
+    common = connection.common_http_options(max_age=limits.requests_age)
     if protocol is Protocol.TCP:
         return None
     if protocol.is_http2 or (protocol.is_http and peers.meshed):

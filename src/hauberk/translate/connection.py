@@ -8,9 +8,10 @@ from typing import Final
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
 from envoy.config.core.v3 import address_pb2, protocol_pb2, socket_option_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as http_pb2
+from envoy.type.v3 import percent_pb2
 from google.protobuf import any_pb2
 
-from hauberk.envoy.message import any_, duration, uint32
+from hauberk.envoy.message import any_, duration, encode, uint32, with_newer
 
 HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
@@ -18,6 +19,9 @@ HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 BUFFER_LIMIT: Final = 32 * 1024
 STREAM_WINDOW: Final = 256 * 1024
 CONNECTION_WINDOW: Final = 1024 * 1024
+
+_JITTER: Final = 0.25
+_MAX_CONNECTION_DURATION_JITTER: Final = 8  # field number in HttpProtocolOptions
 
 _UNLIMITED: Final = 2**32 - 1
 _SOL_SOCKET, _SO_MARK = 1, 36
@@ -66,10 +70,13 @@ def http1_options() -> protocol_pb2.Http1ProtocolOptions:
 
 
 def common_http_options(*, max_age: timedelta | None = None, idle: timedelta | None = None) -> protocol_pb2.HttpProtocolOptions:
-    """`max_age`: after that a connection takes no new request; `idle`: closed after that long without one."""
-    return protocol_pb2.HttpProtocolOptions(
-        max_connection_duration=None if max_age is None else duration(max_age), idle_timeout=None if idle is None else duration(idle)
-    )
+    """`max_age`: no request is sent over a connection that old; `idle`: closed after that long without one."""
+    options = protocol_pb2.HttpProtocolOptions(idle_timeout=None if idle is None else duration(idle))
+    if max_age is not None:
+        # The caller is always before the called one, who would have to end it, and connections that began together do not end together.
+        options.max_connection_duration.CopyFrom(duration(max_age / (1 + _JITTER)))
+        with_newer(options, _MAX_CONNECTION_DURATION_JITTER, encode(percent_pb2.Percent(value=100 * _JITTER)))
+    return options
 
 
 def set_http(cluster: cluster_pb2.Cluster, options: any_pb2.Any | None) -> None:

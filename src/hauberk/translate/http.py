@@ -68,7 +68,7 @@ def inbound_http(stat_prefix: str, routes: str, limits: Limits, *, mutual: bool)
     # A caller must not be able to claim somebody else's certificate.
     hcm.forward_client_cert_details = Hcm.ForwardClientCertDetails.SANITIZE
     if mutual:
-        hcm.common_http_protocol_options.max_connection_duration.CopyFrom(duration(limits.connection_age))
+        hcm.common_http_protocol_options.max_connection_duration.CopyFrom(duration(limits.requests_age))
     else:
         # What comes through mutual TLS has been given one by the caller's sidecar.
         hcm.early_header_mutation_extensions.append(trace_context())

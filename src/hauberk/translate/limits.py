@@ -13,11 +13,12 @@ from hauberk.translate.tls_profile import TlsProfile, build_profile
 
 # How long an undeclared port is looked at before it is taken for TCP: the wait of a program whose server speaks first.
 _DETECTION: Final = timedelta(milliseconds=300)
+_OLDEST_FOR_REQUESTS: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`connection_age`: no connection between sidecars is used longer than the certificates it was made with are valid.
+    """`connection_age`: no connection between sidecars is older than a certificate of this mesh ever is.
 
     `detection`: for so long the first bytes on a port that nothing declares are waited for; zero is for ever.
     """
@@ -29,6 +30,15 @@ class Limits:
     normalization: Normalization
     registry_only: bool
     tls: TlsProfile
+
+    @property
+    def requests_age(self) -> timedelta:
+        """How old a connection is that still takes requests.
+
+        Its caller's certificate may end any moment, which Envoy does not look at again. A handshake every few minutes costs nothing
+        that could be measured, to look at each request would; and nobody notices when a connection for requests is replaced.
+        """
+        return min(self.connection_age, _OLDEST_FOR_REQUESTS)
 
 
 def build_limits(config: MeshConfig, settings: MeshSettings) -> Limits:
