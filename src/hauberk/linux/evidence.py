@@ -100,15 +100,28 @@ def _path(link: str, status: os.stat_result) -> str:
         named = os.stat(path, follow_symlinks=False)  # noqa: PTH116
     except OSError:
         return ""
-    return path if stat.S_ISREG(named.st_mode) and os.path.samestat(named, status) else ""
+    return path if stat.S_ISREG(named.st_mode) and os.path.samestat(named, status) and _is_text(path) else ""
 
 
 def _cgroup(pid: int) -> dict[str, str]:
     """Of the unified hierarchy (`0::`), or where there is none of the one that systemd tells services apart by."""
-    groups = dict(line.split(":", 2)[1:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.count(":") >= 2)
+    groups = dict(line.split(":", 2)[1:] for line in _cgroup_lines(pid) if line.count(":") >= 2)
     path = groups.get("") or groups.get("name=systemd") or ""
     # Above the root of our own namespace of control groups there is nothing that has a name here.
-    return {"cgroup": path} if path.startswith("/") and "/.." not in path else {}
+    return {"cgroup": path} if path.startswith("/") and "/.." not in path and _is_text(path) else {}
+
+
+def _cgroup_lines(pid: int) -> list[str]:
+    return os.fsdecode(Path(f"/proc/{pid}/cgroup").read_bytes()).splitlines()
+
+
+def _is_text(name: str) -> bool:
+    """Names in a file system may be any bytes: one that is no UTF-8 can be told to nobody, and no selector can ask for it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _sha256(program: int) -> str:

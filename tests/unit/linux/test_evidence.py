@@ -48,3 +48,9 @@ def test_a_program_that_seems_endless_is_not_read(tmp_path: Path) -> None:
         with pytest.raises(Unprovable, match="larger than 1 GiB"):
             examined(pidfd)
         assert "sha256" not in examined(pidfd, digest=False)
+
+
+def test_a_program_whose_name_is_no_text_has_no_path(tmp_path: Path) -> None:
+    with running(os.fsencode(tmp_path) + b"/\xff") as pidfd:
+        evidence = examined(pidfd)
+    assert "path" not in evidence and "sha256" in evidence
