@@ -23,10 +23,12 @@ from hauberk.identity.svid import X509Svid
 from hauberk.identity.trust import Trust
 from hauberk.identity.wire import Holder, IssueReply, Subject, TokenReply
 from hauberk.kit.clock import Clock, SystemClock
+from hauberk.kit.log import logger
 from hauberk.kit.watched import Watched
 
 _MOST_IDLE: Final = 1024  # identities that nobody listens to and are remembered
 _PATIENCE: Final = 10.0  # seconds for a first answer of the authority
+_log = logger("workload-api")
 
 
 class Authority(Protocol):
@@ -174,8 +176,10 @@ class Identities:
             kept = self._kept[claim] = KeptIdentity(claim, self._authority, self._trust, self._clock)
         self._kept.move_to_end(claim)
         kept.users += 1
-        if claim not in self._tasks:
-            self._tasks[claim] = asyncio.create_task(kept.run(), name=f"workload-identity:{claim.namespace}/{claim.service_account}")
+        if (running := self._tasks.get(claim)) is None or running.done():  # an error of the program may have ended it
+            task = asyncio.create_task(kept.run(), name=f"workload-identity:{claim.namespace}/{claim.service_account}")
+            task.add_done_callback(_log_error)
+            self._tasks[claim] = task
         try:
             yield kept
         finally:
@@ -221,3 +225,8 @@ class Identities:
         idle = [each for each, other in self._kept.items() if not other.users]
         for each in idle[: max(0, len(idle) - _MOST_IDLE)]:
             del self._kept[each]
+
+
+def _log_error(task: asyncio.Task[NoReturn]) -> None:
+    if not task.cancelled():
+        _log.error("an identity is not kept until somebody asks for it again", task=task.get_name(), exc_info=task.exception())

@@ -89,6 +89,17 @@ async def test_a_refusal_reaches_who_asks_and_is_not_remembered(refusal: Excepti
     await identities.close()
 
 
+async def test_after_an_error_the_next_who_asks_has_it_tried_again() -> None:
+    authority = Authority(HandClock(), refusal=ValueError("what nobody thought of"))  # type: ignore[arg-type]  # not one of its own
+    identities = Identities(authority, watched(authority.trust()), clock=authority.clock)
+    async with identities.subscribed(CLAIM):
+        await until(lambda: not any(task.get_name().startswith("workload-identity:shop") for task in asyncio.all_tasks()))
+        authority.refusal = None
+        async with identities.subscribed(CLAIM) as kept:
+            assert await kept.obtained()
+    await identities.close()
+
+
 @pytest.mark.parametrize("change", ["renew", "serial"])
 async def test_it_is_renewed_when_its_issuer_goes_or_it_is_revoked(change: str) -> None:
     authority = Authority(HandClock())
