@@ -62,6 +62,7 @@ class KeptIdentity:
         self.claim = claim
         self.outcome: Watched[HeldKey | NotIssued] = Watched()
         self.users = 0
+        self.is_forgotten = False
         # For each stream the Trust that was in what it was last told; None: nothing was told yet.
         self.told: dict[object, Trust | None] = {}
         self._authority = authority
@@ -203,9 +204,11 @@ class Identities:
             kept.rotation.hasten(renewal_window(len(failing)))
 
     def forget(self, belongs: Callable[[Claim], bool]) -> None:
-        """Whatever nobody uses of these is gone, keys and all."""
-        for claim in [claim for claim, kept in self._kept.items() if not kept.users and belongs(claim)]:
-            del self._kept[claim]
+        """These are gone, keys and all: at once, or when the last stream has noticed that it has ended."""
+        for claim, kept in [(claim, kept) for claim, kept in self._kept.items() if belongs(claim)]:
+            kept.is_forgotten = True
+            if not kept.users:
+                del self._kept[claim]
 
     async def close(self) -> None:
         """Nothing is renewed or remembered any more."""
@@ -220,7 +223,7 @@ class Identities:
         self.changed()
         if (task := self._tasks.pop(claim, None)) is not None:
             task.cancel()
-        if kept.held is None:
+        if kept.held is None or kept.is_forgotten:
             self._kept.pop(claim, None)  # a refusal is not remembered: the next who asks has it asked for again
         idle = [each for each, other in self._kept.items() if not other.users]
         for each in idle[: max(0, len(idle) - _MOST_IDLE)]:

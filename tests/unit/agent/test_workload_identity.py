@@ -64,6 +64,17 @@ async def test_what_is_forgotten_is_made_anew() -> None:
     assert len(authority.issued) == 2
 
 
+async def test_what_is_forgotten_while_a_stream_still_ends_goes_with_it() -> None:
+    authority = Authority(HandClock())
+    identities = Identities(authority, watched(authority.trust()), clock=authority.clock)
+    async with identities.subscribed(CLAIM) as kept:
+        first = await kept.obtained()
+        identities.forget(lambda claim: claim.subject == POD)
+    async with identities.subscribed(CLAIM) as kept:
+        assert (await kept.obtained()).key != first.key
+    await identities.close()
+
+
 async def test_what_has_ended_is_given_to_nobody() -> None:
     authority = Authority(HandClock())
     identities = Identities(authority, watched(authority.trust()), clock=authority.clock)
