@@ -127,6 +127,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
         **dict.fromkeys(settings_b, ""),
         "HAUBERK_TRUST_DOMAIN": "a.td",
         "HAUBERK_FEDERATION_ALLOW": "127.0.0.0/8",
+        "HAUBERK_FEDERATION_SOONEST_SECONDS": "1",
         "HAUBERK_FEDERATION_CA_FILE": str(files / "web-ca.pem"),
     }
     with running_mesh(f"fed-b-{os.getpid()}", settings=settings_b) as b, running_mesh(f"fed-a-{os.getpid()}", settings=settings_a) as a:

@@ -11,7 +11,7 @@ from hauberk.identity.trust import ForeignBundle
 
 # Policies say `cluster.local` for the mesh's own domain, whatever it is called.
 _OURS_ANYWAY: Final = "cluster.local"
-SOONEST: Final = timedelta(seconds=1)  # between two polls, whatever the hint
+SOONEST: Final = timedelta(seconds=30)  # between two polls, whatever the hint: others must not set our pace of work
 LATEST: Final = timedelta(days=1)
 
 
@@ -110,6 +110,6 @@ def accept_bundle(data: bytes, trust_domain: str, current: ParsedBundle | None) 
     return parsed
 
 
-def poll_interval(hint: timedelta, jitter: float) -> timedelta:
+def poll_interval(hint: timedelta, jitter: float, soonest: timedelta = SOONEST) -> timedelta:
     """How long after a fetch the next one is due; `jitter` from -1 to 1 spreads readers by a tenth to both sides."""
-    return max(SOONEST, min(hint, LATEST)) * (1 + jitter / 10)
+    return max(soonest, min(hint, LATEST)) * (1 + jitter / 10)

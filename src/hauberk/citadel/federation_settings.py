@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hauberk.citadel.bundle_url import InvalidNetwork, Network, read_networks
-from hauberk.citadel.federation import Profile
+from hauberk.citadel.federation import SOONEST, Profile
 from hauberk.identity.trust import REFRESH_HINT
 
 LISTEN_VARIABLE: Final = "HAUBERK_BUNDLE_LISTEN"
@@ -17,6 +17,7 @@ CERTIFICATE_VARIABLE: Final = "HAUBERK_BUNDLE_CERTIFICATE"
 KEY_VARIABLE: Final = "HAUBERK_BUNDLE_KEY"
 ALLOW_VARIABLE: Final = "HAUBERK_FEDERATION_ALLOW"
 CA_FILE_VARIABLE: Final = "HAUBERK_FEDERATION_CA_FILE"
+SOONEST_VARIABLE: Final = "HAUBERK_FEDERATION_SOONEST_SECONDS"
 
 _LISTEN = re.compile(r"(?:(?P<profile>https_web|https_spiffe)=)?(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[^\[\]:=,\s]*)):(?P<port>\d{1,5})")
 
@@ -39,7 +40,7 @@ class FederationSettings:
     """`allowed`: networks that bundles may be fetched from although they are local or special. `ca_file`: whom to believe with https_web.
 
     `certificate` and `key`: what the endpoint shows with https_web; both are read again when they change. `refresh`: how often others are
-    asked to fetch our bundle.
+    asked to fetch our bundle. `soonest`: how often others are asked for theirs at most, whatever they hint at.
     """
 
     listen: tuple[Listen, ...] = ()
@@ -48,6 +49,7 @@ class FederationSettings:
     allowed: tuple[Network, ...] = ()
     ca_file: Path | None = None
     refresh: timedelta = REFRESH_HINT
+    soonest: timedelta = SOONEST
 
 
 def read_federation_settings(environment: Mapping[str, str]) -> FederationSettings:
@@ -64,16 +66,22 @@ def read_federation_settings(environment: Mapping[str, str]) -> FederationSettin
     except InvalidNetwork as exc:
         raise InvalidFederationSetting(str(exc)) from exc
     return FederationSettings(
-        listen=listen, certificate=certificate, key=key, allowed=allowed, ca_file=ca_file, refresh=_refresh(environment)
+        listen=listen,
+        certificate=certificate,
+        key=key,
+        allowed=allowed,
+        ca_file=ca_file,
+        refresh=_seconds(environment, REFRESH_VARIABLE, REFRESH_HINT),
+        soonest=_seconds(environment, SOONEST_VARIABLE, SOONEST),
     )
 
 
-def _refresh(environment: Mapping[str, str]) -> timedelta:
-    text = environment.get(REFRESH_VARIABLE, "")
+def _seconds(environment: Mapping[str, str], name: str, default: timedelta) -> timedelta:
+    text = environment.get(name, "")
     if not text:
-        return REFRESH_HINT
+        return default
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
-        raise InvalidFederationSetting(f"{REFRESH_VARIABLE}={text!r} is no number of seconds from 1 to 999999")
+        raise InvalidFederationSetting(f"{name}={text!r} is no number of seconds from 1 to 999999")
     return timedelta(seconds=int(text))
 
 

@@ -111,7 +111,7 @@ class Federations:
 
     async def _poll(self, source: Source) -> None:
         while (row := self._rows.get(source.trust_domain)) is not None and row.source == source:
-            pause = poll_interval(row.bundle.refresh_hint, self._jitter())
+            pause = poll_interval(row.bundle.refresh_hint, self._jitter(), self._settings.soonest)
             # What is kept from before a restart may be old: its age counts.
             age = self._ground.clock.now() - row.fetched
             left = pause if row.problem else min(pause, max(pause - age, timedelta(0)))

@@ -322,6 +322,19 @@ async def test_45_endpoints_are_asked_at_the_pace_of_their_hints(ground: Ground,
         await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_nobody_is_asked_more_often_than_is_set_whatever_he_hints_at(ground: Ground, endpoint: Endpoint, b: Domain) -> None:
+    pace = Pace()
+    federations = Federations(ground, FederationSettings(soonest=timedelta(seconds=90)), fetch=endpoint, sleep=pace, jitter=lambda: 0.0)
+    endpoint.has = b.document(1, hint=1)
+    running = asyncio.create_task(federations.run())
+    try:
+        await federations.federate(web(), None, "jo")
+        assert await pace.next() == 90
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_whatever_goes_wrong_with_one_endpoint_is_a_problem_of_that_one_only(ground: Ground, endpoint: Endpoint, b: Domain) -> None:
     pace = Pace()
     federations = Federations(ground, FederationSettings(), fetch=endpoint, sleep=pace, jitter=lambda: 0.0)
@@ -345,7 +358,7 @@ async def test_whatever_goes_wrong_with_one_endpoint_is_a_problem_of_that_one_on
 def test_a_hint_is_followed_within_reason_and_readers_are_spread() -> None:
     minute, day = timedelta(minutes=1), timedelta(days=1)
     assert poll_interval(minute, 0) == minute
-    assert poll_interval(timedelta(0), 0) == timedelta(seconds=1)
+    assert poll_interval(timedelta(0), 0) == timedelta(seconds=30)
     assert poll_interval(day * 300, 0) == day
     assert poll_interval(minute, 1) - poll_interval(minute, -1) == minute / 5
 

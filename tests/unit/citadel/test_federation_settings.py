@@ -52,6 +52,13 @@ def test_how_often_others_ask_is_a_number_of_seconds() -> None:
     assert read_federation_settings({"HAUBERK_BUNDLE_REFRESH_SECONDS": "7"}).refresh == timedelta(seconds=7)
 
 
+def test_how_often_others_are_asked_is_bounded_by_a_number_of_seconds() -> None:
+    assert read_federation_settings({}).soonest == timedelta(seconds=30)
+    assert read_federation_settings({"HAUBERK_FEDERATION_SOONEST_SECONDS": "7"}).soonest == timedelta(seconds=7)
+    with pytest.raises(InvalidFederationSetting, match="HAUBERK_FEDERATION_SOONEST_SECONDS"):
+        read_federation_settings({"HAUBERK_FEDERATION_SOONEST_SECONDS": "0"})
+
+
 def test_networks_are_those_of_the_setting() -> None:
     assert [str(each) for each in read_federation_settings({"HAUBERK_FEDERATION_ALLOW": "127.0.0.0/8"}).allowed] == ["127.0.0.0/8"]
     with pytest.raises(InvalidFederationSetting, match="HAUBERK_FEDERATION_ALLOW"):
