@@ -14,9 +14,21 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from hauberk.agent.citadel_client import CertificateRefused, CitadelBusy, NotIssued
 from hauberk.identity.csr import build_csr_der
-from hauberk.identity.rotation import Phase, clock_difference, explain, is_sooner, next_phase, next_rotation, phase_of, time_left, tolerance
+from hauberk.identity.rotation import (
+    Phase,
+    clock_difference,
+    explain,
+    is_sooner,
+    next_phase,
+    next_rotation,
+    phase_of,
+    renewal_window,
+    time_left,
+    tolerance,
+)
 from hauberk.identity.spiffe_id import service_account_of
 from hauberk.identity.svid import InvalidSvid, X509Svid
+from hauberk.identity.trust import Trust
 from hauberk.identity.wire import IssueReply
 from hauberk.kit.backoff import Backoff
 from hauberk.kit.clock import Clock, SystemClock
@@ -270,6 +282,11 @@ class Rotation:
 
     def _chance(self) -> float:
         return (self._jitter() + 1) / 2
+
+
+def spread(trust: Trust | None, holders: int) -> timedelta:
+    """Over how long `holders` of this machine ask at random times, since those of all others may ask as well."""
+    return max(renewal_window(holders), trust.renewal_window if trust is not None else timedelta())
 
 
 async def obtain(issue: Issue, account: tuple[str, str] | None, now: Callable[[], datetime]) -> Identity:

@@ -16,7 +16,7 @@ from hauberk.agent.relay import Relay
 from hauberk.agent.relay_cache import RelayCache
 from hauberk.agent.relay_service import follow_upstream, keep_cache, serving
 from hauberk.agent.revocation_layer import build_revoked_layer
-from hauberk.agent.rotation import Identity
+from hauberk.agent.rotation import Identity, spread
 from hauberk.agent.settings import AgentSettings
 from hauberk.agent.sidecar_envoy import ACCESS_LOG, ADMIN_SOCKET, XDS_SOCKET, build_arguments, build_node
 from hauberk.agent.sidecar_files import cache_path, prepare_directory, remove_files
@@ -27,7 +27,6 @@ from hauberk.agent.sidecar_state import CertificateState, SidecarState
 from hauberk.agent.trust import MachineTrust
 from hauberk.agent.trust_report import Held
 from hauberk.envoy.binary import SETTING, find_envoy
-from hauberk.identity.rotation import renewal_window
 from hauberk.identity.trust import Trust
 from hauberk.kit.backoff import Backoff
 from hauberk.kit.clock import Clock, SystemClock
@@ -332,8 +331,9 @@ class Sidecars:
     def authority_is_back(self) -> None:
         """Certificates that could not be had are asked for again soon, and not all at once."""
         failing = [sidecar for sidecar in self._sidecars.values() if sidecar.identity.rotation.failing]
+        window = spread(self._trust.current.value, len(failing))
         for sidecar in failing:
-            sidecar.identity.rotation.hasten(renewal_window(len(failing)))
+            sidecar.identity.rotation.hasten(window)
 
     def clock_was_set(self) -> None:
         """Every certificate's age is looked at anew."""
@@ -343,7 +343,7 @@ class Sidecars:
     def _believe(self, trust: Trust) -> None:
         # Before the secrets: who has acknowledged them has then refused whom this trust revokes.
         self.set_revoked(build_revoked_layer(trust.revoked, self._revoked))
-        window = renewal_window(len(self._sidecars))
+        window = spread(trust, len(self._sidecars))
         for sidecar in self._sidecars.values():
             sidecar.identity.believe(trust, window)
 

@@ -15,10 +15,10 @@ from typing import Final, NoReturn, Protocol
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from hauberk.agent.citadel_client import CitadelUnreachable, NotIssued
-from hauberk.agent.rotation import Identity, Rotation
+from hauberk.agent.rotation import Identity, Rotation, spread
 from hauberk.agent.trust_report import Held
 from hauberk.agent.workload_caller import Claim
-from hauberk.identity.rotation import Phase, renewal_window
+from hauberk.identity.rotation import Phase
 from hauberk.identity.svid import X509Svid
 from hauberk.identity.trust import Trust
 from hauberk.identity.wire import Holder, IssueReply, Subject, TokenReply
@@ -151,7 +151,7 @@ class KeptIdentity:
             self.outcome.set(CitadelUnreachable(self.rotation.problem))
 
     def _heed(self, trust: Trust) -> None:
-        self.rotation.heed(trust.renew, renewal_window(1))
+        self.rotation.heed(trust.renew, spread(trust, 1))
         if (held := self.held) is not None and held.svid.serial in trust.revoked.serials:
             self.rotation.replace()
 
@@ -201,7 +201,7 @@ class Identities:
         """What could not be had is asked for again soon, and not all at once."""
         failing = [kept for kept in self._kept.values() if kept.users and kept.rotation.failing]
         for kept in failing:
-            kept.rotation.hasten(renewal_window(len(failing)))
+            kept.rotation.hasten(spread(self._trust.value, len(failing)))
 
     def forget(self, belongs: Callable[[Claim], bool]) -> None:
         """These are gone, keys and all: at once, or when the last stream has noticed that it has ended."""

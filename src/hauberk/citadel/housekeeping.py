@@ -16,7 +16,7 @@ from hauberk.citadel.roster import Roster
 from hauberk.citadel.skew import Skew, find_skews
 from hauberk.citadel.state import StateUnusable
 from hauberk.citadel.state_authorities import AuthorityRow, Kind, Slot
-from hauberk.citadel.state_issued import count_living, prune_issued
+from hauberk.citadel.state_issued import count_holders, count_living, prune_issued
 from hauberk.citadel.succession import Succession
 from hauberk.identity.event import Event, EventKind
 from hauberk.kit.log import logger
@@ -27,6 +27,7 @@ _LEAST_SLEEP: Final = 0.05
 _SHARE: Final = 9  # times as long as it took, it rests
 _PRUNE_EVERY: Final = timedelta(minutes=10)
 _COUNT_EVERY: Final = timedelta(seconds=10)
+_SPREAD_EVERY: Final = timedelta(minutes=1)
 # Of its life; what is left is enough for the slowest machine to be told of the next, and to be switched on again before.
 ROOT_DUE_SHARE: Final = 0.8
 
@@ -45,6 +46,7 @@ class Housekeeping:
         self._agreed = AgreedTime(ground.clock)
         self._pruned: datetime | None = None
         self._counted: datetime | None = None
+        self._spread: datetime | None = None
         self._failure = ""
         self.skews: tuple[Skew, ...] = ()
 
@@ -78,6 +80,9 @@ class Housekeeping:
             await self._succession.advance(self._exchange.facts, now)
         await self._renew_root(now)
         await self._retire_issuing(now)
+        if _is_over(self._spread, _SPREAD_EVERY, now):
+            self._spread = now
+            await self._ground.publication.spread(await asyncio.to_thread(count_holders, self._ground.state, now))
         if _is_over(self._pruned, _PRUNE_EVERY, now):
             self._pruned = now
             if (certain := self._agreed.look()) is not None:

@@ -1,13 +1,16 @@
 """The Trust as it is now, and who is told when it changes."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from hauberk.citadel.state import State, StateUnusable, Write
+from hauberk.citadel.state_issued import count_holders
 from hauberk.citadel.state_progress import read_sequence, write_sequence
+from hauberk.identity.rotation import LONGEST_WINDOW, renewal_window
 from hauberk.identity.trust import Trust
 from hauberk.identity.wire import milliseconds
 from hauberk.kit.log import logger
@@ -33,7 +36,7 @@ class Publication:
         self._writing = asyncio.Lock()
         self._floor = 0
         self._wire: tuple[Trust, bytes] | None = None
-        self.trust = Trust(sequence=0, trust_domain=trust_domain)
+        self.trust = Trust(sequence=0, trust_domain=trust_domain, renewal_window=_window(count_holders(state, now())))
         self.trust = replace(self.trust, sequence=self._next(read_sequence(state)))
         try:
             state.commit(write_sequence(self.trust.sequence))
@@ -67,6 +70,13 @@ class Publication:
     def preset(self, change: Callable[[Trust], Trust]) -> None:
         """Before anybody is told anything: a part as it was read from the database."""
         self.trust = replace(change(self.trust), sequence=self.trust.sequence)
+
+    async def spread(self, holders: int) -> None:
+        """So many hold certificates: what all of them ask for at once they spread over as long as answering takes."""
+        wanted, told = _window(holders), self.trust.renewal_window
+        # Told anew only where it makes a difference: each Trust goes to every machine, and is acknowledged by every Envoy.
+        if wanted > told or wanted * 4 <= told:
+            await self.publish(lambda trust: replace(trust, renewal_window=wanted))
 
     def wire(self, trust: Trust) -> bytes:
         """`trust` as it travels, encoded once for all who are told."""
@@ -103,3 +113,9 @@ class Publication:
 
     def _next(self, last: int) -> int:
         return max(last + 1, self._floor + 1, milliseconds(self._now()))
+
+
+def _window(holders: int) -> timedelta:
+    """A power of two in seconds: it stays the same while a few come and go."""
+    seconds = math.ceil(renewal_window(holders).total_seconds())
+    return min(timedelta(seconds=1 << (seconds - 1).bit_length()), LONGEST_WINDOW)

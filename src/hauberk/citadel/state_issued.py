@@ -104,6 +104,12 @@ def read_living_nodes(state: State, now: datetime) -> dict[str, datetime]:
     return {str(node): moment(int(end or 0)) for node, end in rows}
 
 
+def count_holders(state: State, now: datetime) -> int:
+    """How many on the mesh's machines hold living certificates."""
+    query = "SELECT count(DISTINCT holder) FROM issued WHERE node <> '' AND not_after > ? AND revoked_at = 0"
+    return int(state.rows(query, milliseconds(now))[0][0] or 0)
+
+
 def count_living(state: State, now: datetime) -> dict[str, tuple[int, datetime]]:
     """For each authority how many of its certificates live, and when the last of them ends."""
     query = "SELECT authority, count(*), max(not_after) FROM issued WHERE not_after > ? AND revoked_at = 0 GROUP BY authority"

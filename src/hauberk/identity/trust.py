@@ -58,6 +58,7 @@ class Trust:
     """The whole of it. `sequence` grows whenever anything else of it has changed, and never goes back.
 
     `renew`: ids of authorities (`IssueReply.authority_id`) whose leaves are to be renewed now, spread over a short window.
+    `renewal_window`: over how long all holders of the mesh together spread what they ask for at the same time; nothing: it is not known.
     `aliases`: further names of our own trust domain, while it is renamed; who has a certificate with one of them is one of us.
     """
 
@@ -71,6 +72,7 @@ class Trust:
     renew: frozenset[str] = frozenset()
     refresh_hint: timedelta = REFRESH_HINT
     aliases: tuple[str, ...] = ()
+    renewal_window: timedelta = timedelta()
 
     @property
     def others(self) -> tuple[ForeignBundle, ...]:
@@ -106,6 +108,7 @@ class Trust:
             renew=sorted(self.renew),
             refresh_hint_seconds=self.refresh_hint // timedelta(seconds=1),
             aliases=self.aliases,
+            renewal_window_seconds=self.renewal_window // timedelta(seconds=1),
         ).SerializeToString(deterministic=True)
         return encoded
 
@@ -130,6 +133,7 @@ class Trust:
                 renew=frozenset(read.renew),
                 refresh_hint=timedelta(seconds=read.refresh_hint_seconds),
                 aliases=tuple(read.aliases),
+                renewal_window=timedelta(seconds=read.renewal_window_seconds),
             )
         except (DecodeError, ValueError, OverflowError) as exc:
             raise InvalidMessage("not a Trust, or one with a certificate that cannot be read") from exc

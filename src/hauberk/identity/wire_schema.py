@@ -67,6 +67,7 @@ _MESSAGES: Final[Schema] = {
         "repeated string renew",
         "int64 refresh_hint_seconds",
         "repeated string aliases",
+        "int64 renewal_window_seconds",
     ),
 }
 

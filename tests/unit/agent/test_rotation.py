@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
@@ -14,10 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from hauberk.agent.citadel_client import CertificateRefused, CitadelBusy, CitadelUnreachable, NotIssued
-from hauberk.agent.rotation import Identity, Rotation, describe_skew, obtain
+from hauberk.agent.rotation import Identity, Rotation, describe_skew, obtain, spread
 from hauberk.identity.rotation import Phase
 from hauberk.identity.spiffe_id import workload_id
 from hauberk.identity.template import build_leaf, build_root
+from hauberk.identity.trust import Trust
 from hauberk.identity.wire import IssueReply
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -351,6 +353,12 @@ async def test_an_attempt_that_fails_after_the_authority_is_back_is_made_again_a
     assert clock.passed - back <= 1.0
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+def test_one_machine_spreads_what_it_asks_for_as_widely_as_the_whole_mesh_needs() -> None:
+    mesh = Trust(sequence=1, trust_domain="cluster.local", renewal_window=timedelta(seconds=64))
+    assert spread(mesh, 15) == timedelta(seconds=64)
+    assert spread(replace(mesh, renewal_window=timedelta()), 100) == spread(None, 100) == timedelta(seconds=2)
 
 
 async def test_leaves_of_an_authority_are_renewed_when_that_is_ordered_each_at_its_own_time() -> None:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from tests.unit.agent.workload_rig import CLAIM, POD, Authority, HandClock, watched
 
 from hauberk.agent.citadel_client import CertificateRefused, CitadelUnreachable
+from hauberk.agent.rotation import Rotation
 from hauberk.agent.workload_identity import HeldKey, Identities
 from hauberk.agent.workload_token import Tokens
 from hauberk.identity.trust import Revoked
@@ -128,6 +129,19 @@ async def test_it_is_renewed_when_its_issuer_goes_or_it_is_revoked(change: str) 
             trust.set(authority.trust(2, revoked=Revoked(serials=frozenset({first.svid.serial}))))
         await until(lambda: len(authority.issued) > 1)
         await until(lambda: kept.held is not None and kept.held.svid.serial != first.svid.serial)
+    await identities.close()
+
+
+async def test_it_is_renewed_within_the_window_of_the_whole_mesh(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows: list[timedelta] = []
+    monkeypatch.setattr(Rotation, "heed", lambda _self, _orders, window: windows.append(window))
+    authority = Authority(HandClock())
+    trust = watched(authority.trust())
+    identities = Identities(authority, trust, clock=authority.clock)
+    async with identities.subscribed(CLAIM) as kept:
+        await kept.obtained()
+        trust.set(authority.trust(2, renew=frozenset({"issuing-1"}), renewal_window=timedelta(seconds=64)))
+    assert windows[-1] == timedelta(seconds=64)
     await identities.close()
 
 

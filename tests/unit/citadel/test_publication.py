@@ -11,6 +11,7 @@ from tests.unit.citadel.rig import NOW, HandClock
 
 from hauberk.citadel.publication import PLAUSIBLE, Publication
 from hauberk.citadel.state import State, StateUnusable, Write
+from hauberk.citadel.state_issued import IssuedRow, write_issued
 from hauberk.citadel.state_tables import TABLES
 from hauberk.identity.trust import Trust
 from hauberk.identity.wire import milliseconds
@@ -53,6 +54,25 @@ async def test_what_could_not_be_written_is_not_told(state: State) -> None:
 async def test_a_clock_that_was_set_back_does_not_set_the_sequence_back(state: State) -> None:
     first = made(state).trust.sequence
     assert made(state, HandClock(NOW - timedelta(days=400))).trust.sequence == first + 1
+
+
+async def test_the_window_of_renewals_follows_the_number_of_holders_in_few_steps(state: State) -> None:
+    publication, told = made(state), list[float]()
+    for holders in (1, 50, 51, 70, 400, 380, 250, 300, 100, 99_999, 2000, 10):
+        await publication.spread(holders)
+        told.append(publication.trust.renewal_window.total_seconds())
+    assert told == [1, 1, 2, 2, 8, 8, 8, 8, 2, 90, 90, 1]
+
+
+async def test_an_authority_that_starts_again_knows_how_many_hold_its_certificates(state: State) -> None:
+    row = IssuedRow(
+        serial="", spiffe_id="spiffe://td/x", holder="", node="n", authority_id="A", not_before=NOW, not_after=NOW + timedelta(hours=1)
+    )
+    pods = [replace(row, serial=f"{number}", holder=f"pod shop/web {number % 150}") for number in range(300)]
+    over = [replace(row, serial=f"o{number}", holder=f"pod old/web {number}", not_after=NOW) for number in range(900)]
+    outside = [replace(row, serial=f"x{number}", holder=f"outside {number}", node="") for number in range(900)]
+    state.commit(*write_issued([*pods, *over, *outside]))
+    assert made(state).trust.renewal_window == timedelta(seconds=4)
 
 
 async def test_followers_hear_the_current_trust_and_the_newest_later(state: State) -> None:

@@ -30,6 +30,7 @@ def trust(authorities: Authorities) -> Trust:
             ),
         ),
         renew=frozenset({"issuing-1", "issuing-2"}),
+        renewal_window=timedelta(seconds=64),
     )
 
 
