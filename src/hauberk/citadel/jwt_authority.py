@@ -15,6 +15,8 @@ from hauberk.citadel import jwt_slots, slots
 from hauberk.citadel.attestation import AttestationRefused, Attested, Caller
 from hauberk.citadel.authorities import NoIssuer
 from hauberk.citadel.authority import Citadel
+from hauberk.citadel.exchange import READS
+from hauberk.citadel.federation_settings import FederationSettings
 from hauberk.citadel.jwt_settings import JwtSettings
 from hauberk.citadel.jwt_slots import Due, JwtStep, next_jwt_step
 from hauberk.citadel.key_signer import KeySigner, jws_algorithm
@@ -50,7 +52,7 @@ class JwtAuthority:
     """Stands beside the certificate authority `citadel`, on the same ground, and believes the same attestor and refusals."""
 
     def __init__(self, citadel: Citadel, settings: JwtSettings) -> None:
-        self.settings = settings
+        self.settings = _read_in_time(settings, citadel.settings.federation)
         self._citadel = citadel
         self._ground = citadel.ground
         self._authorities = citadel.authorities
@@ -258,6 +260,13 @@ class JwtAuthority:
     async def _audit(self, kind: EventKind, subject: str, outcome: str, by: str, evidence: Mapping[str, Evidence]) -> None:
         event = Event(time=self._ground.clock.now(), kind=kind, subject=subject, outcome=outcome, by=by, evidence=evidence)
         await self._ground.audit(event)
+
+
+def _read_in_time(settings: JwtSettings, federation: FederationSettings) -> JwtSettings:
+    """`settings`, by which no key signs before those who are asked to fetch our bundle now and then have had their chances to."""
+    if not federation.listen:
+        return settings
+    return replace(settings, publish_ahead=max(settings.publish_ahead, READS * federation.refresh))
 
 
 def _with_keys(trust: Trust, rows: Sequence[AuthorityRow]) -> Trust:

@@ -50,7 +50,7 @@ class JwtSettings:
     # The next key is prepared at half of this.
     key_lifetime: timedelta = timedelta(days=60)
     # Those outside fetch the keys when they like, and cannot confirm it: a key is published so long before its first signature
-    # (SPIFFE Federation, 5.1: three to five refresh hints, of which ours is five minutes).
+    # (SPIFFE Federation, 5.1: three to five refresh hints, of which ours is five minutes; where it is set to be longer, longer).
     publish_ahead: timedelta = timedelta(minutes=25)
     # The claim `iss`, and where the discovery document stands; empty: tokens have none, and only SPIFFE's validators can use them.
     issuer: str = ""

@@ -12,6 +12,8 @@ from tests.unit.citadel.rig import CALLER, NOW, POD, HandClock, PlayedAgent, ope
 
 from hauberk.citadel.attestation import AttestationRefused
 from hauberk.citadel.authority import Citadel
+from hauberk.citadel.federation import Profile
+from hauberk.citadel.federation_settings import FederationSettings, Listen
 from hauberk.citadel.jwt_authority import SUBJECT_BURST, JwtAuthority
 from hauberk.citadel.jwt_settings import JwtSettings
 from hauberk.citadel.rate_limit import TooMany
@@ -20,6 +22,7 @@ from hauberk.citadel.state_authorities import Kind, Slot
 from hauberk.identity.jwt_svid import InvalidJwtSvid, JwtSvid, validate
 from hauberk.identity.wire import AgentSubject, InvalidMessage, PodSubject, TokenReply, TokenRequest
 
+LISTEN = Listen(host="", port=8443, profile=Profile.SPIFFE)
 LATER = timedelta(days=31)  # half the life of a key, and a day
 
 
@@ -157,6 +160,29 @@ async def test_the_next_key_is_published_before_it_signs_and_the_last_one_until_
         assert not citadel.authorities.has_key(retired.id)
         assert len(citadel.trust.jwt_keys) == 1
         agent.leave()
+
+
+@pytest.mark.parametrize(
+    ("listen", "refresh", "ahead"),
+    [
+        ((), timedelta(hours=1), timedelta(minutes=25)),
+        ((LISTEN,), timedelta(minutes=5), timedelta(minutes=25)),
+        ((LISTEN,), timedelta(hours=1), timedelta(hours=3)),
+    ],
+)
+async def test_a_key_does_not_sign_before_readers_of_the_bundle_had_their_chances(
+    tmp_path: Path, listen: tuple[Listen, ...], refresh: timedelta, ahead: timedelta
+) -> None:
+    clock, instant = HandClock(), timedelta(seconds=1)
+    settings = CitadelSettings(federation=FederationSettings(listen=listen, refresh=refresh))
+    with signing(tmp_path, clock, citadel_settings=settings) as (citadel, tokens):
+        await tokens.rotate("a test")
+        clock.pass_by(ahead - instant)
+        await tokens.tend()
+        assert slots(citadel) == [Slot.ACTIVE, Slot.PREPARED]
+        clock.pass_by(instant)
+        await tokens.tend()
+        assert slots(citadel) == [Slot.OLD, Slot.ACTIVE]
 
 
 async def test_a_key_does_not_sign_before_every_agent_has_it(tmp_path: Path) -> None:
