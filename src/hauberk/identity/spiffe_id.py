@@ -34,10 +34,14 @@ class SpiffeId:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The SPIFFE ID that `text` is; no part is repaired, decoded or normalized, except the scheme's case."""
+        """The SPIFFE ID that `text` is; no part is repaired, decoded or normalized.
+
+        Of the spellings that the standard calls equal (SPIFFE-ID, 2: the scheme's case) one is taken: proxies, policies and revocations
+        compare texts, and whoever could write his name in two ways could be somebody else to one of them.
+        """
         scheme, separator, rest = text.partition("://")
-        if not separator or scheme.lower() != SCHEME:
-            raise InvalidSpiffeId(f"{text[:80]!r} does not begin with {SCHEME}://")
+        if not separator or scheme != SCHEME:
+            raise InvalidSpiffeId(f"{text[:80]!r} does not begin with {SCHEME}://, in small letters")
         for mark, part in (("?", "query"), ("#", "fragment")):
             if mark in rest:
                 raise InvalidSpiffeId(f"a SPIFFE ID has no {part}")

@@ -53,9 +53,14 @@ def test_rule_5_a_path_has_no_escapes_no_empty_or_dotted_segments_and_few_charac
         SpiffeId.parse(f"spiffe://td{path}")
 
 
-def test_rule_5_a_path_is_case_sensitive_and_the_scheme_is_not() -> None:
+def test_rule_5_a_path_is_case_sensitive() -> None:
     assert SpiffeId.parse("spiffe://td/Web") != SpiffeId.parse("spiffe://td/web")
-    assert SpiffeId.parse("SPIFFE://td/web") == SpiffeId.parse("spiffe://td/web")
+
+
+@pytest.mark.parametrize("text", ["SPIFFE://td/web", "Spiffe://td/web"])
+def test_rule_5_the_scheme_has_no_case_so_one_spelling_is_taken_and_no_two_texts_are_one_identity(text: str) -> None:
+    with pytest.raises(InvalidSpiffeId, match="in small letters"):
+        SpiffeId.parse(text)
 
 
 def test_rule_5_dots_are_fine_inside_a_segment() -> None:

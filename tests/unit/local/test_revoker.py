@@ -68,6 +68,7 @@ async def test_a_serial_has_one_spelling(revoker: StoreRevoker, serial: str) -> 
         "spiffe://cluster.local/ns/shop/sa/../sa/web",
         "spiffe://cluster.local/ns/shop/sa/w%65b",
         "spiffe://Cluster.local/ns/shop/sa/web",
+        "SPIFFE://cluster.local/ns/shop/sa/web",
         "spiffe://cluster.local/ns/shop/sa/web/",
         "spiffe://cluster.local/hauberk/agent/node",
         "https://cluster.local/ns/shop/sa/web",
