@@ -11,12 +11,12 @@ from typing import NoReturn
 
 from hauberk.citadel import slots
 from hauberk.citadel.adoption import adopt, check_root, refuse_orphan
-from hauberk.citadel.attestation import Attested, Attestor, Caller, NobodyAttested, NobodyRefused, Refusals
+from hauberk.citadel.attestation import AttestationRefused, Attested, Attestor, Caller, NobodyAttested, NobodyRefused, Refusals
 from hauberk.citadel.authorities import Authorities, NoIssuer
 from hauberk.citadel.exchange import Exchange, ExchangeRefused
 from hauberk.citadel.ground import Ground
 from hauberk.citadel.housekeeping import Housekeeping
-from hauberk.citadel.issuing import Issued, Issuer, asked_life
+from hauberk.citadel.issuing import InvalidLifetime, Issued, Issuer, asked_life
 from hauberk.citadel.overview import (
     CertificateView,
     Overview,
@@ -32,7 +32,8 @@ from hauberk.citadel.settings import CitadelSettings
 from hauberk.citadel.state_authorities import AuthorityRow, Kind
 from hauberk.citadel.state_issued import IssuedRow, count_living, read_issued, read_issued_to
 from hauberk.citadel.succession import Succession
-from hauberk.identity.csr import read_public_key
+from hauberk.identity.csr import InvalidCsr, read_public_key
+from hauberk.identity.event import Event, EventKind
 from hauberk.identity.spiffe_id import workload_id
 from hauberk.identity.trust import Trust
 from hauberk.kit.log import logger
@@ -143,23 +144,29 @@ class Citadel:
         """The exchange of the root that is going on, or the last one; None: there never was one."""
         return view_rotation(self.exchange.progress, self.exchange.waiting)
 
-    async def issue_outside(
-        self, csr_pem: str, *, namespace: str, service_account: str, lifetime: timedelta | None, by: str, dns_names: tuple[str, ...] = ()
-    ) -> Issued:
+    async def issue_outside(self, csr_pem: str, *, namespace: str, service_account: str, lifetime: timedelta | None, by: str) -> Issued:
         """A certificate for a program outside the mesh, which `by` answers for. That the ServiceAccount exists is the caller's to check.
 
-        Raises InvalidCsr, InvalidLifetime, AttestationRefused (revoked), NoIssuer, StateUnusable.
+        Raises InvalidCsr, InvalidLifetime, AttestationRefused (revoked), which are events, NoIssuer, StateUnusable.
         """
-        public_key = read_public_key(csr_pem)
-        attested = Attested(
-            spiffe_id=workload_id(self.trust_domain, namespace, service_account),
-            holder=f"outside {by}",
-            node="",
-            evidence={"asked": by},
-            lifetime=None if lifetime is None else asked_life(self.settings, lifetime, None),
-            dns_names=dns_names,
-        )
-        return await self.issuer.issue_to(attested, public_key, by=by)
+        spiffe_id = workload_id(self.trust_domain, namespace, service_account)
+        try:
+            public_key = read_public_key(csr_pem)
+            attested = Attested(
+                spiffe_id=spiffe_id,
+                holder=f"outside {by}",
+                node="",
+                evidence={"asked": by},
+                lifetime=None if lifetime is None else asked_life(self.settings, lifetime, None),
+            )
+            return await self.issuer.issue_to(attested, public_key, by=by)
+        except (InvalidCsr, InvalidLifetime, AttestationRefused) as exc:
+            evidence = {"holder": f"outside {by}"}
+            refused = Event(
+                time=self.ground.clock.now(), kind=EventKind.REFUSED, subject=str(spiffe_id), outcome=str(exc), by=by, evidence=evidence
+            )
+            await self.ground.audit(refused)
+            raise
 
     def certificate_of(self, *, pod: str = "", serial: str = "") -> CertificateView | None:
         """The certificate of that serial (hexadecimal), or the newest of the pod `NS/NAME`; None: there is none."""

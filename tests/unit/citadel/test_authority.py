@@ -298,6 +298,17 @@ async def test_a_program_outside_gets_a_certificate_that_somebody_answers_for(tm
         assert X509Svid.parse(issued.chain_pem).not_after == NOW + timedelta(hours=1)
 
 
+@pytest.mark.parametrize(("csr", "lifetime"), [("no request", None), ("", timedelta(0))])
+async def test_what_a_program_outside_is_refused_is_on_record(tmp_path: Path, csr: str, lifetime: timedelta | None) -> None:
+    with opened(tmp_path) as citadel:
+        csr = csr or build_csr(ec.generate_private_key(ec.SECP256R1()))
+        with pytest.raises((InvalidCsr, InvalidLifetime)) as refusal:
+            await citadel.issue_outside(csr, namespace="shop", service_account="batch", lifetime=lifetime, by="uid 1000")
+    line = json.loads((tmp_path / "audit" / "identity.jsonl").read_text().splitlines()[-1])
+    assert (line["kind"], line["by"], line["outcome"]) == ("certificate-refused", "uid 1000", str(refusal.value))
+    assert (line["subject"], line["evidence"]["holder"]) == ("spiffe://cluster.local/ns/shop/sa/batch", "outside uid 1000")
+
+
 # --- the issuing key
 
 
