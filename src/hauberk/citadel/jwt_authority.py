@@ -100,7 +100,7 @@ class JwtAuthority:
 
     async def tend(self) -> None:
         """All that is due now is done."""
-        while (due := self._due()) is not None:
+        while (due := await self._due()) is not None:
             await self._do(due)
 
     async def rotate(self, by: str) -> str:
@@ -206,17 +206,20 @@ class JwtAuthority:
 
     # --- the keys
 
-    def _due(self) -> Due | None:
+    async def _due(self) -> Due | None:
         now = self._ground.clock.now()
-        return next_jwt_step(self._authorities.rows, confirmed=self._confirmed(now), settings=self.settings, now=now)
+        waiting = any(row.kind is Kind.JWT and row.slot is Slot.PREPARED for row in self._authorities.rows)
+        confirmed = waiting and await self._confirmed(now)
+        return next_jwt_step(self._authorities.rows, confirmed=confirmed, settings=self.settings, now=now)
 
-    def _confirmed(self, now: datetime) -> bool:
+    async def _confirmed(self, now: datetime) -> bool:
+        living = await asyncio.to_thread(read_living_nodes, self._ground.state, now)
         banned = self._citadel.issuer.refusals.banned
         silent = Report(sequence=0, node_time=now)  # connected, and has not said anything yet
         agents = self._citadel.roster.agents.items()
         facts = Facts(
             reports={node: agent.report or silent for node, agent in agents if not banned(node)},
-            expected={node: end for node, end in read_living_nodes(self._ground.state, now).items() if not banned(node)},
+            expected={node: end for node, end in living.items() if not banned(node)},
         )
         return next(unconfirmed_agents(self._since, facts), None) is None
 

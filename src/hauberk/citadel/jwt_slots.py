@@ -29,7 +29,7 @@ class Due:
 
 
 def next_jwt_step(rows: Sequence[AuthorityRow], *, confirmed: bool, settings: JwtSettings, now: datetime) -> Due | None:
-    """What is due, None: nothing. `confirmed`: every agent holds a Trust with all the keys of `rows`.
+    """What is due, None: nothing. `confirmed`: every agent holds a Trust with all the keys of `rows`; asked only while one is prepared.
 
     A clock that was set back makes no key younger than it is: whatever was activated "later" than now counts as just activated.
     """

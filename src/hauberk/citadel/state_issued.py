@@ -8,6 +8,7 @@ from typing import Final
 from hauberk.citadel.state import Row, State, Table, Value, Write
 from hauberk.identity.wire import milliseconds, moment
 
+_BY_IDENTITY: Final = "CREATE INDEX issued_by_identity ON issued (spiffe_id, not_after)"
 ISSUED: Final = Table(
     name="issued",
     create=(
@@ -18,7 +19,10 @@ ISSUED: Final = Table(
         ) STRICT""",
         "CREATE INDEX issued_by_holder ON issued (holder, not_after)",
         "CREATE INDEX issued_by_end ON issued (not_after)",
+        _BY_IDENTITY,
     ),
+    version=2,
+    upgrades={1: (_BY_IDENTITY,)},
 )
 # A revocation of something that has just expired must still find it, and people ask about yesterday.
 KEPT_AFTER_EXPIRY: Final = timedelta(hours=24)

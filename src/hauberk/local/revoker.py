@@ -16,7 +16,8 @@ from hauberk.sources.store import Store
 
 _SERIAL: Final = re.compile(r"[0-9a-f]{32}")
 _OWN_PATHS: Final = "/hauberk/"  # of the mesh's own parts
-_LOOK_SECONDS: Final = 0.05
+_LEAST_SECONDS: Final = 0.05  # between two looks, however many report
+_MOST_SECONDS: Final = 1.0  # certificates also end by themselves
 
 # Who has not confirmed to hold the Trust of that sequence, as people name them.
 Missing = Callable[[int], tuple[str, ...]]
@@ -32,11 +33,13 @@ class StoreRevoker:
         *,
         missing: Missing = lambda _sequence: (),
         names: Callable[[], Sequence[str]] = tuple,
+        reported: asyncio.Event | None = None,
     ) -> None:
         self._names = names  # of the mesh's own trust domain, while it is renamed
         self._store = store
         self._revocations = revocations
         self._missing = missing
+        self._reported = reported or asyncio.Event()  # set when `missing` may have changed, and cleared by whoever sets it
 
     async def revoke(self, *, pod: str, serial: str, identity: str, reason: str, by: str, wait: float) -> Mapping[str, Any]:
         """It is revoked; see `Revoker`."""
@@ -70,8 +73,10 @@ class StoreRevoker:
         `problem`: what is amiss with the lists that proxies are given.
         """
         document, deadline = document_of(revocation), time.monotonic() + wait
-        while (missing := self._missing(revocation.sequence)) and time.monotonic() < deadline:  # noqa: ASYNC110 - reports have no event of their own
-            await asyncio.sleep(_LOOK_SECONDS)
+        while (missing := self._missing(revocation.sequence)) and (left := deadline - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._reported.wait(), min(left, _MOST_SECONDS))
+            await asyncio.sleep(_LEAST_SECONDS)
         return {**document, "pending": list(missing), "problem": self._revocations.problem}
 
     def _same(self, target: Target) -> tuple[Target, ...]:

@@ -18,6 +18,7 @@ from hauberk.citadel.jwt_authority import SUBJECT_BURST, JwtAuthority
 from hauberk.citadel.jwt_settings import JwtSettings
 from hauberk.citadel.rate_limit import TooMany
 from hauberk.citadel.settings import CitadelSettings
+from hauberk.citadel.state import Row, State, Value
 from hauberk.citadel.state_authorities import Kind, Slot
 from hauberk.identity.jwt_svid import InvalidJwtSvid, JwtSvid, validate
 from hauberk.identity.wire import AgentSubject, InvalidMessage, PodSubject, TokenReply, TokenRequest
@@ -183,6 +184,23 @@ async def test_a_key_does_not_sign_before_readers_of_the_bundle_had_their_chance
         clock.pass_by(instant)
         await tokens.tend()
         assert slots(citadel) == [Slot.OLD, Slot.ACTIVE]
+
+
+async def test_while_nothing_is_prepared_the_database_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    rows = State.rows
+
+    def counted(self: State, sql: str, *parameters: Value) -> list[Row]:
+        asked.append(sql)
+        return rows(self, sql, *parameters)
+
+    with signing(tmp_path) as (_, tokens):
+        monkeypatch.setattr(State, "rows", counted)
+        await tokens.tend()
+        assert asked == []
+        await tokens.rotate("a test")
+        await tokens.tend()
+        assert asked != []
 
 
 async def test_a_key_does_not_sign_before_every_agent_has_it(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hauberk.citadel.state_issued import (
     count_living,
     prune_issued,
     read_issued,
+    read_issued_of,
     read_issued_to,
     read_living,
     read_living_nodes,
@@ -83,3 +84,17 @@ def test_what_was_over_long_ago_is_forgotten(state: State) -> None:
     state.commit(*write_issued([row(1), row(2, life=2 * HOUR)]))
     state.commit(prune_issued(NOW + HOUR + KEPT_AFTER_EXPIRY + timedelta(milliseconds=1)))
     assert [read_issued(state, serial=row(number).serial) is None for number in (1, 2)] == [True, False]
+
+
+def test_a_database_of_before_gets_what_the_search_by_identity_goes_by(tmp_path: Path) -> None:
+    before = replace(ISSUED, version=1, create=ISSUED.create[:-1], upgrades={})
+    former = State.open(tmp_path / "old", [before])
+    former.commit(*write_issued([row(1)]))
+    former.close()
+    for path in (tmp_path / "old", tmp_path / "new"):
+        opened = State.open(path, [ISSUED])
+        plan = opened.rows("EXPLAIN QUERY PLAN SELECT * FROM issued WHERE spiffe_id = ? ORDER BY not_after DESC", "x")
+        assert "issued_by_identity" in str(plan)
+        found = read_issued_of(opened, spiffe_id="spiffe://td/ns/shop/sa/web")
+        assert [each.serial for each in found] == ([f"{1:032x}"] if path.name == "old" else [])
+        opened.close()

@@ -1,5 +1,6 @@
 """What the API names, as what the authority revokes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tests.unit.citadel.rig import opened
 
 from hauberk.api.pod import Pod
 from hauberk.citadel.revocation import NotRevoked, Revocations
+from hauberk.local import revoker as revoker_module
 from hauberk.local.revoker import StoreRevoker
 from hauberk.sources.store import Store
 
@@ -115,12 +117,35 @@ async def test_it_waits_for_every_proxy_and_names_those_that_have_not_confirmed(
             asked.append(sequence)
             return answers[min(len(asked), len(answers)) - 1]
 
-        revoker = StoreRevoker(store, Revocations(citadel.ground, citadel.authorities), missing=missing)
+        reported = asyncio.Event()
+        revoker = StoreRevoker(store, Revocations(citadel.ground, citadel.authorities), missing=missing, reported=reported)
         hasty = await revoker.revoke(pod="shop/web", serial="", identity="", reason="", by="uid 0", wait=0.0)
         assert hasty["pending"] == list(answers[0])
+        reported.set()
         patient = await revoker.undo(pod="shop/web", serial="", identity="", by="uid 0", wait=30.0)
         assert patient["pending"] == []
         assert asked == [hasty["trustSequence"], *[patient["trustSequence"]] * 2]
+
+
+async def test_who_has_not_confirmed_is_asked_for_when_somebody_has_reported(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revoker_module, "_MOST_SECONDS", 60.0)
+    looked, reported, asked = asyncio.Event(), asyncio.Event(), 0
+
+    def missing(_: int) -> tuple[str, ...]:
+        nonlocal asked
+        asked += 1
+        looked.set()
+        return () if reported.is_set() else ("node here",)
+
+    with opened(tmp_path) as citadel:
+        revoker = StoreRevoker(store, Revocations(citadel.ground, citadel.authorities), missing=missing, reported=reported)
+        async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+            answering = tasks.create_task(revoker.revoke(pod="shop/web", serial="", identity="", reason="", by="uid 0", wait=60.0))
+            await looked.wait()
+            reported.set()
+    assert (answering.result()["pending"], asked) == ([], 2)
 
 
 async def test_while_the_mesh_is_renamed_an_identity_is_revoked_under_each_of_its_names(tmp_path: Path, store: Store) -> None:
