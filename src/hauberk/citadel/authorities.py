@@ -16,7 +16,7 @@ from hauberk.citadel.private_file import write_private
 from hauberk.citadel.serials import serial_text
 from hauberk.citadel.state import State, Write
 from hauberk.citadel.state_authorities import AuthorityRow, Kind, Slot, read_authorities, write_authorities
-from hauberk.identity.template import build_issuing, build_root
+from hauberk.identity.template import InvalidTemplate, build_issuing, build_root
 from hauberk.identity.trust_bundle import to_pem
 
 _COPY: Final = ".crt"
@@ -123,7 +123,7 @@ class Authorities:
         return AuthorityRow(id=identifier, kind=Kind.ROOT, slot=Slot.PREPARED, public=to_pem(certificate), created=now)
 
     def make_issuing(self, root: AuthorityRow, serial: int, now: datetime, lifetime: timedelta) -> AuthorityRow:
-        """A new issuing authority below `root`, prepared; raises NoIssuer if the root's key is not here, KeyUnreadable, InvalidTemplate."""
+        """A new issuing authority below `root`, prepared; raises NoIssuer if the root cannot sign one, KeyUnreadable."""
         above = self.signer(root.id)
         if above is None:
             remedy = "restore it, or run `hauberk ca rotate --root` for a new root"
@@ -141,9 +141,11 @@ class Authorities:
             )
             # The root signs, not the key that has just been made.
             certificate = above.sign_certificate(template)
-        except Exception:
+        except Exception as exc:
             # It is tried again with the next request, and would leave a key each time.
             self._keys.destroy(identifier)
+            if isinstance(exc, InvalidTemplate):
+                raise NoIssuer(f"the root {root.id} cannot sign an issuing key now: {exc}") from exc
             raise
         return AuthorityRow(id=identifier, kind=Kind.ISSUING, slot=Slot.PREPARED, public=to_pem(certificate), parent=root.id, created=now)
 

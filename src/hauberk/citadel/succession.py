@@ -20,7 +20,6 @@ from hauberk.citadel.settings import CitadelSettings
 from hauberk.citadel.state import Write
 from hauberk.citadel.state_authorities import AuthorityRow, Kind, Slot
 from hauberk.identity.event import Event, EventKind
-from hauberk.identity.template import InvalidTemplate
 from hauberk.kit.log import logger
 
 _log = logger("citadel")
@@ -101,7 +100,7 @@ class Succession:
             return
         try:
             await self._succeed(now, at_once=not wait)
-        except (NoIssuer, KeyUnreadable, InvalidTemplate) as exc:
+        except (NoIssuer, KeyUnreadable) as exc:
             if not usable:
                 raise NoIssuer(f"the issuing key cannot be used now, nor renewed: {exc}") from exc
             # The root is offline, or its key was damaged: the old one is used to its end. Told once, not for each certificate.

@@ -364,6 +364,8 @@ async def test_a_root_that_can_sign_nothing_now_leaves_no_keys_behind(tmp_path: 
         for _ in range(2):
             with pytest.raises(NoIssuer):
                 await issue(citadel)
+            with pytest.raises(NoIssuer, match="cannot sign an issuing key now"):
+                await citadel.rotate("root")
         assert len(citadel.ground.keys.ids()) == 2
 
 
