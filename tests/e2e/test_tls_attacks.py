@@ -184,6 +184,22 @@ def test_a_session_cannot_be_resumed_when_its_certificate_has_expired(mesh: Mesh
     assert len(mesh.connections) == before
 
 
+def test_a_connection_of_bytes_ends_soon_after_its_callers_certificate(mesh: Mesh) -> None:
+    root, address = root_of(mesh.rig.authority), mesh.web.addresses[0]
+    short, long = leaf(root, CLIENT, life=Delta(seconds=70)), leaf(root, CLIENT, life=Delta(minutes=5))  # they began a minute ago
+    with (
+        shaken(mesh.outside.connect(address, TCP, timeout=60), context(False, short)) as ending,
+        shaken(mesh.outside.connect(address, TCP, timeout=60), context(False, long)) as lasting,
+    ):
+        assert ending is not None
+        assert lasting is not None
+        assert (ending.recv(100), lasting.recv(100)) == (b"welcome\n", b"welcome\n")
+        assert ending.recv(100) == b""
+        assert datetime.datetime.now(datetime.UTC) > short.certificate.not_valid_after_utc
+        lasting.sendall(b"still here")
+        assert lasting.recv(100) == b"heard still here"
+
+
 # -- a server ----------------------------------------------------------------------------------------------------------
 
 

@@ -10,8 +10,8 @@ from datetime import timedelta
 class MeshSettings:
     """Settings of the control plane that reach the proxies.
 
-    `certificate_life` bounds how long a connection may live: a peer that proved its identity with a certificate must not be
-    believed longer than the certificate is valid. `foreign_trust_domains`: the mesh is federated with these, so their members are let as
+    `certificate_life` bounds how long a connection may live: a peer that has proven its identity with a certificate has to prove
+    it again. `foreign_trust_domains`: the mesh is federated with these, so their members are let as
     far as the policies.
     """
 

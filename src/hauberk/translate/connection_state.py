@@ -10,7 +10,7 @@ from envoy.config.listener.v3 import listener_components_pb2
 from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2
 from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
 
-from hauberk.envoy.message import any_, encode, with_newer
+from hauberk.envoy.message import any_, encode, field, newer_any, with_newer
 
 Config = set_filter_state_pb2.Config
 State = value_pb2.FilterStateValue
@@ -19,6 +19,9 @@ State = value_pb2.FilterStateValue
 CLUSTER_STATE: Final = "envoy.tcp_proxy.cluster"
 
 _ON_TLS_HANDSHAKE: Final = 2  # field number of Config.on_downstream_tls_handshake
+# Newer than the installed descriptors.
+_LISTENER_CONFIG: Final = "envoy.extensions.filters.listener.set_filter_state.v3.Config"
+_ON_ACCEPT: Final = 1
 
 
 def state(key: str, text: str, *, factory: str = "envoy.string", upstream: bool = False, if_any: bool = False) -> State:
@@ -54,3 +57,9 @@ def after_handshake(states: Iterable[State]) -> Config:
 def keeping(config: Config) -> listener_components_pb2.Filter:
     """The filter that does it."""
     return listener_components_pb2.Filter(name="envoy.filters.network.set_filter_state", typed_config=any_(config))
+
+
+def on_accept(states: Iterable[State]) -> listener_components_pb2.ListenerFilter:
+    """A listener's filter that keeps these before the filter chain is chosen."""
+    config = b"".join(field(_ON_ACCEPT, encode(each)) for each in states)
+    return listener_components_pb2.ListenerFilter(name="set-filter-state", typed_config=newer_any(_LISTENER_CONFIG, config))

@@ -62,7 +62,7 @@ def translate_routes(snapshot: MeshSnapshot, namespace: str) -> Resources:
 
 def _common(limits: Limits) -> Resources:
     clusters = (passthrough_cluster(limits), inbound_passthrough_cluster(limits), black_hole_cluster(), authorized_cluster())
-    listener = authorized_listener()
+    listener = authorized_listener(limits)
     return (*(encode_resource(cluster, cluster.name) for cluster in clusters), encode_resource(listener, listener.name))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Final
 
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
@@ -11,8 +12,9 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from hauberk.envoy.message import any_, duration, uint32
 from hauberk.envoy.name import AUTHORIZED, BLACK_HOLE, INBOUND_PASSTHROUGH
 from hauberk.translate.access_log import DECISION_STATE, ESTABLISHED_STATE, INBOUND_CONNECTION, OUTBOUND_CONNECTION, access_log
+from hauberk.translate.certificate_end import age_of_caller, ages, by_age, times_of_caller
 from hauberk.translate.connection import BUFFER_LIMIT
-from hauberk.translate.connection_state import CLUSTER_STATE, State, after_handshake, keeping, state, when_it_comes
+from hauberk.translate.connection_state import CLUSTER_STATE, State, after_handshake, keeping, on_accept, state, when_it_comes
 from hauberk.translate.limits import Limits
 from hauberk.translate.one_identity import NAMES_STATE, PEER_NAMES, if_one
 from hauberk.translate.revocation import PEER_SERIAL, SERIAL_STATE, tcp_filter
@@ -50,23 +52,32 @@ def inbound_mutual_tcp(cluster: str, decision: str | None, limits: Limits) -> tu
     proxy.upstream_connect_mode = tcp_proxy_pb2.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
     proxy.max_early_data_bytes.CopyFrom(uint32(BUFFER_LIMIT))
     proxy.max_downstream_connection_duration.CopyFrom(duration(limits.connection_age))
-    states = (state(NAMES_STATE, PEER_NAMES), *_decided(cluster, if_one(decision or ALLOWED), upstream=True))
-    return keeping(after_handshake(states)), tcp_filter(), _filter(proxy)
+    decided = (state(NAMES_STATE, PEER_NAMES), *_decided(cluster, if_one(decision or ALLOWED), upstream=True))
+    return keeping(after_handshake((*decided, *times_of_caller(limits.connection_age)))), tcp_filter(), _filter(proxy)
 
 
-def authorized_listener() -> listener_pb2.Listener:
+def authorized_listener(limits: Limits) -> listener_pb2.Listener:
     """Where connections go on whose callers have been looked at.
 
     A proxy chooses its cluster when the connection comes, which is before the handshake; this second one chooses after it.
     Without a choice it leads nowhere.
     """
-    proxy = TcpProxy(stat_prefix=AUTHORIZED, cluster=BLACK_HOLE, idle_timeout=duration(0))
+    named = ages(limits.connection_age)
     return listener_pb2.Listener(
         name=AUTHORIZED,
         internal_listener=listener_pb2.Listener.InternalListenerConfig(),
-        filter_chains=[listener_components_pb2.FilterChain(name=AUTHORIZED, filters=[_filter(proxy)])],
+        listener_filters=[on_accept(age_of_caller(limits.connection_age))] if named else (),
+        filter_chains=[_authorized(AUTHORIZED, None), *(_authorized(name, age) for name, age in named.items())],
+        filter_chain_matcher=by_age(limits.connection_age, AUTHORIZED) if named else None,
         per_connection_buffer_limit_bytes=uint32(BUFFER_LIMIT),
     )
+
+
+def _authorized(name: str, age: timedelta | None) -> listener_components_pb2.FilterChain:
+    proxy = TcpProxy(stat_prefix=AUTHORIZED, cluster=BLACK_HOLE, idle_timeout=duration(0))
+    if age is not None:
+        proxy.max_downstream_connection_duration.CopyFrom(duration(age))
+    return listener_components_pb2.FilterChain(name=name, filters=[_filter(proxy)])
 
 
 def remember(key: str, text: str, *, factory: str = "envoy.string", upstream: bool = False) -> Filter:
