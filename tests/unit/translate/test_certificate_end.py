@@ -47,8 +47,8 @@ def _evaluate(expression: str, kept: dict[str, Any]) -> Any:
     [
         (timedelta(seconds=1), "15s"),
         (timedelta(seconds=14), "15s"),
-        (timedelta(seconds=15), "30s"),
-        (timedelta(minutes=5), "480s"),
+        (timedelta(seconds=15), "60s"),
+        (timedelta(minutes=5), "960s"),
         (timedelta(hours=17), "61440s"),
         (timedelta(hours=18), ""),
         (timedelta(days=9), ""),
@@ -70,7 +70,7 @@ def test_leap_days_are_counted() -> None:
 def test_no_age_is_longer_than_a_connection_may_get_anyway() -> None:
     assert list(ages(timedelta(seconds=4))) == []
     assert list(times_of_caller(timedelta(seconds=4))) == list(age_of_caller(timedelta(seconds=4))) == []
-    assert list(ages(timedelta(minutes=1))) == ["15s", "30s"]
+    assert list(ages(timedelta(minutes=1))) == ["15s"]
 
 
 @pytest.mark.parametrize("life", [timedelta(seconds=4), timedelta(minutes=1), DAY, 7 * DAY])
