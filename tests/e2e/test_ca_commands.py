@@ -131,6 +131,13 @@ def test_a_program_outside_gets_an_identity_that_is_believed_until_it_is_revoked
 
 
 @pytest.mark.usefixtures("mesh")
+def test_what_is_revoked_by_the_name_of_its_deployment_is_believed_again_by_that_name() -> None:
+    done("ca", "revoke", "web")
+    done("ca", "revoke", "web", "--undo")
+    assert "pod" not in {each["what"] for each in document("ca", "revoke", "--list")["items"]}
+
+
+@pytest.mark.usefixtures("mesh")
 def test_nothing_is_overwritten_and_nothing_issued_for_who_does_not_exist(tmp_path: Path) -> None:
     (tmp_path / "tls.key").write_text("mine")
     ran = hauberk("ca", "issue", "--service-account", "default/web", "--out", str(tmp_path))

@@ -75,11 +75,13 @@ def _asked(mesh: Mesh, what: str, namespace: str, *, ended: bool) -> dict[str, s
     if _SERIAL.fullmatch(what):
         return {"serial": what.replace(":", "").lower()}
     target = parse_target(what, namespace)
-    if ended and target.kind in (None, "Pod"):
+    revoked = _revoked_pods(mesh) if ended else frozenset()
+    named = f"{target.namespace}/{target.name}"
+    if named in revoked:
         # It may have ended since: the control plane remembers it by its name.
-        return {"pod": f"{target.namespace}/{target.name}"}
-    found = find_pods(mesh, target)
-    names = [str(pod["metadata"]["name"]) for pod in found]
+        return {"pod": named}
+    found = [str(pod["metadata"]["name"]) for pod in find_pods(mesh, target)]
+    names = [name for name in found if f"{target.namespace}/{name}" in revoked] or found
     if len(names) > 1:
         raise Failure(
             f"{what} has {len(names)} pods",
@@ -88,6 +90,10 @@ def _asked(mesh: Mesh, what: str, namespace: str, *, ended: bool) -> dict[str, s
             Exit.USAGE,
         )
     return {"pod": f"{target.namespace}/{names[0]}"}
+
+
+def _revoked_pods(mesh: Mesh) -> frozenset[str]:
+    return frozenset(str(row["name"]) for row in mesh.api("GET", PATH)["items"] if row["what"] == "pod")
 
 
 def _tell(answer: dict[str, Any], *, undone: bool) -> None:

@@ -85,13 +85,7 @@ class Agent:
             on_change=self._sidecar_changed,
         )
         self._clock_watch.subscribe(self._sidecars.clock_was_set)
-        self._revocations = Revocations(
-            sidecars=self._sidecars,
-            end=ConnectionEnd(launcher),
-            path=places.agent_state / "revocations.json",
-            adopted=lambda: self._pods.settled,
-            others=self._bare_pods,
-        )
+        self._revocations = self._make_revocations(launcher)
         self._revocations.follow(trust.current)
         name = platform.node() if elsewhere is None else elsewhere.node
         self._workloads = WorkloadApi(
@@ -110,27 +104,39 @@ class Agent:
             self._citadel, trust, holders=self._held, clock=clock, all_known=lambda: self._pods.settled, on_contact=self._authority_is_back
         )
         self._names = NameServer(launcher, api, places.agent_state, settings)
-        world = World(
-            launcher=launcher,
-            api=api,
-            places=places,
-            settings=settings,
-            clock=clock,
-            sidecars=self._sidecars,
-            workloads=self._workloads,
-            network=self._network,
-            addresses=AddressBook(places.agent_state / "addresses.json"),
-            config_maps=ConfigMapReader(api, places.agent_state / "config-maps.json"),
-            slots=asyncio.Semaphore(settings.parallel_starts),
-            node=name,
-            rootless=environment.get(ROOTLESS_VARIABLE) == "1",
-            inherited=inherited_environment(environment),
-        )
+        world = self._make_world(launcher, api, clock, environment, name)
         self._pods = Pods(world)
         self._sessions = Sessions(self._pods, launcher)
         problem: Callable[[], str] = (lambda: "") if elsewhere is None else (lambda: elsewhere.problem)
         self._parts = server.Parts(
             pods=self._pods, sidecars=self._sidecars, records=self._records, clock=clock, node=world.node, problem=problem
+        )
+
+    def _make_revocations(self, launcher: Launcher) -> Revocations:
+        return Revocations(
+            sidecars=self._sidecars,
+            end=ConnectionEnd(launcher),
+            path=self._places.agent_state / "revocations.json",
+            adopted=lambda: self._pods.settled,
+            others=self._bare_pods,
+        )
+
+    def _make_world(self, launcher: Launcher, api: AsyncUnixHttp, clock: Clock, environment: Mapping[str, str], node: str) -> World:
+        return World(
+            launcher=launcher,
+            api=api,
+            places=self._places,
+            settings=self._settings,
+            clock=clock,
+            sidecars=self._sidecars,
+            workloads=self._workloads,
+            network=self._network,
+            addresses=AddressBook(self._places.agent_state / "addresses.json"),
+            config_maps=ConfigMapReader(api, self._places.agent_state / "config-maps.json"),
+            slots=asyncio.Semaphore(self._settings.parallel_starts),
+            node=node,
+            rootless=environment.get(ROOTLESS_VARIABLE) == "1",
+            inherited=inherited_environment(environment),
         )
 
     def _bare_pods(self) -> tuple[PodRef, ...]:

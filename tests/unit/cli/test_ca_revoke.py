@@ -31,7 +31,7 @@ class FakeMesh:
         self.asked.append((method, body))
         row = {"what": "pod", "name": "shop/web-1", "value": "u-1", "at": "2026-03-01T12:00:00+00:00", "by": "uid 0", "reason": "leaked"}
         done = {"revocation": row, "certificates": [], "pending": self.pending, "problem": self.problem}
-        return {"items": [row]} if method == "GET" else done
+        return {"items": [row, row | {"name": "shop/gone"}]} if method == "GET" else done
 
 
 @pytest.fixture
@@ -62,6 +62,10 @@ def test_a_serial_may_be_written_as_openssl_does(mesh: FakeMesh) -> None:
 
 def test_a_pod_that_has_ended_is_undone_by_its_name(mesh: FakeMesh) -> None:
     assert asked(mesh, "gone", "-n", "shop", "--undo") == ("DELETE", {"pod": "shop/gone"})
+
+
+def test_the_one_pod_of_a_deployment_that_is_revoked_is_undone_by_the_deployments_name(mesh: FakeMesh) -> None:
+    assert asked(mesh, "web", "-n", "shop", "--undo") == ("DELETE", {"pod": "shop/web-1"})
 
 
 def test_several_pods_are_not_meant_by_one_word(mesh: FakeMesh, capsys: pytest.CaptureFixture[str]) -> None:
