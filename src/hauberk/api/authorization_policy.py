@@ -1,106 +1,42 @@
-"""AuthorizationPolicy: who may call what (Istio: security.istio.io).
-
-Supported are ALLOW and DENY by principals, namespaces and service accounts of the caller, and by methods, paths, ports and hosts
-of the request. Every other field of the kind is an error: a policy that is silently wider than it reads is worse than none.
-"""
+"""AuthorizationPolicy: who may call what (Istio: security.istio.io). What a rule can ask stands in `authorization_rule`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
-
-from hauberk.api.finding import Finding, Location
+from hauberk.api.authorization_check import check_rules
+from hauberk.api.authorization_rule import Action, Condition, From, Operation, Rule, Source, To
+from hauberk.api.dry_run import check_dry_run, is_dry_run
+from hauberk.api.finding import Finding
 from hauberk.api.metadata import ApiObject
 from hauberk.api.model import ApiModel
 from hauberk.api.selector import WorkloadSelector
+from hauberk.api.target import TargetRef
 
-MOST_RULES = 512
-MOST_SOURCES = 512
-MOST_SERVICE_ACCOUNTS = 16
-LONGEST_SERVICE_ACCOUNT = 320
-DRY_RUN = "istio.io/dry-run"
+__all__ = ["Action", "AuthorizationPolicy", "AuthorizationPolicySpec", "Condition", "From", "Operation", "Provider", "Rule", "Source", "To"]
 
 
-class Action(StrEnum):
-    """What a matching rule does."""
+class Provider(ApiModel):
+    """The external service that a CUSTOM policy asks: a name among the mesh's `extensionProviders`."""
 
-    ALLOW = "ALLOW"
-    DENY = "DENY"
-
-
-def _supported_action(value: Any) -> Any:
-    if value in ("AUDIT", "CUSTOM"):
-        raise PydanticCustomError("HBK0301", "the action {action} is not supported yet", {"action": value})
-    return value
-
-
-Values = tuple[str, ...]
-
-
-class Source(ApiModel):
-    """The caller: fields are AND, the values of one field are OR, and each `not_` field excludes all its values."""
-
-    UNSUPPORTED: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("requestPrincipals", "notRequestPrincipals", "ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks"),
-            *("trustDomains", "notTrustDomains"),
-        }
-    )
-
-    principals: Values = ()
-    not_principals: Values = ()
-    namespaces: Values = ()
-    not_namespaces: Values = ()
-    service_accounts: Values = ()
-    not_service_accounts: Values = ()
-
-
-class Operation(ApiModel):
-    """The request: combined like the fields of `Source`; `ports` are the workload's own ports."""
-
-    hosts: Values = ()
-    not_hosts: Values = ()
-    ports: Values = ()
-    not_ports: Values = ()
-    methods: Values = ()
-    not_methods: Values = ()
-    paths: Values = ()
-    not_paths: Values = ()
-
-
-class From(ApiModel):
-    """One entry of `from`."""
-
-    source: Source
-
-
-class To(ApiModel):
-    """One entry of `to`."""
-
-    operation: Operation
-
-
-class Rule(ApiModel):
-    """Any of `from_` and any of `to`; an absent one matches everything."""
-
-    UNSUPPORTED: ClassVar[frozenset[str]] = frozenset({"when"})
-
-    from_: Annotated[tuple[From, ...], Field(min_length=1)] | None = None
-    to: Annotated[tuple[To, ...], Field(min_length=1)] | None = None
+    name: str
 
 
 class AuthorizationPolicySpec(ApiModel):
     """No rule matches nothing: ALLOW without rules denies all requests to the selected workloads."""
 
-    UNSUPPORTED: ClassVar[frozenset[str]] = frozenset({"targetRef", "targetRefs", "provider"})
-
     selector: WorkloadSelector = WorkloadSelector()
-    action: Annotated[Action, BeforeValidator(_supported_action)] = Action.ALLOW
+    target_ref: TargetRef | None = None  # the older form of one target
+    target_refs: tuple[TargetRef, ...] = ()
+    action: Action = Action.ALLOW
+    provider: Provider | None = None
     rules: tuple[Rule, ...] = ()
+
+    @property
+    def targets(self) -> tuple[TargetRef, ...]:
+        """What the policy is attached to. Such a policy is for gateways and waypoints: no sidecar enforces it (S-A11)."""
+        return ((self.target_ref,) if self.target_ref else ()) + self.target_refs
 
 
 class AuthorizationPolicy(ApiObject):
@@ -110,117 +46,11 @@ class AuthorizationPolicy(ApiObject):
     kind: Literal["AuthorizationPolicy"] = "AuthorizationPolicy"
     spec: AuthorizationPolicySpec = AuthorizationPolicySpec()
 
+    @property
+    def dry_run(self) -> bool:
+        """It is only tried: its verdict is recorded and never enforced."""
+        return is_dry_run(self.metadata.annotations)
+
     def findings(self) -> Iterator[Finding]:
-        return check_authorization_policy(self)
-
-
-def check_authorization_policy(policy: AuthorizationPolicy) -> Iterator[Finding]:
-    """Mistakes that types alone do not show."""
-    yield from _check_dry_run(policy.metadata.annotations.get(DRY_RUN))
-    spec = policy.spec
-    if spec.action is Action.DENY and not spec.rules:
-        yield Finding("HBK0303", ("spec", "rules"), "DENY without rules never denies anything")
-    if len(spec.rules) > MOST_RULES:
-        yield Finding("HBK0307", ("spec", "rules"), f"{len(spec.rules)} rules; at most {MOST_RULES} are allowed")
-    for index, rule in enumerate(spec.rules):
-        at: Location = ("spec", "rules", index)
-        yield from _check_from(at, rule)
-        yield from _check_to(at, rule, spec.action)
-
-
-def _check_dry_run(value: str | None) -> Iterator[Finding]:
-    at = ("metadata", "annotations", DRY_RUN)
-    if value in ("1", "t", "T", "true", "TRUE", "True"):
-        yield Finding("HBK0301", at, "dry-run is not supported yet", "remove the annotation to enforce the policy, or do not apply it")
-    elif value not in (None, "0", "f", "F", "false", "FALSE", "False"):
-        yield Finding("HBK0110", at, f"{value!r} is neither true nor false")
-
-
-def _check_from(at: Location, rule: Rule) -> Iterator[Finding]:
-    if len(rule.from_ or ()) > MOST_SOURCES:
-        yield Finding("HBK0307", (*at, "from"), f"{len(rule.from_ or ())} sources; at most {MOST_SOURCES} are allowed")
-    for index, entry in enumerate(rule.from_ or ()):
-        here: Location = (*at, "from", index, "source")
-        source = entry.source
-        if source == Source():
-            yield Finding("HBK0302", here, "an empty source says nothing", "remove `from` to mean every caller")
-        yield from _check_values(here, source)
-        yield from _check_principals(here, source)
-        yield from _check_service_accounts(here, source)
-
-
-def _check_principals(at: Location, source: Source) -> Iterator[Finding]:
-    for name, values in (("principals", source.principals), ("notPrincipals", source.not_principals)):
-        for index, value in enumerate(values):
-            if value.startswith("spiffe://"):
-                short = value.removeprefix("spiffe://")
-                yield Finding("HBK0305", (*at, name, index), f"{value!r} matches nobody: spiffe:// is added by itself", f"write {short}")
-
-
-def _check_service_accounts(at: Location, source: Source) -> Iterator[Finding]:
-    others = source.principals + source.not_principals + source.namespaces + source.not_namespaces
-    for name, values in (("serviceAccounts", source.service_accounts), ("notServiceAccounts", source.not_service_accounts)):
-        if values and others:
-            message = f"{name} cannot be combined with principals or namespaces in one source"
-            yield Finding("HBK0113", (*at, name), message, "write one or the other; a service account names its namespace: NAMESPACE/NAME")
-        if len(values) > MOST_SERVICE_ACCOUNTS:
-            yield Finding("HBK0307", (*at, name), f"{len(values)} entries; at most {MOST_SERVICE_ACCOUNTS} are allowed")
-        for index, value in enumerate(values):
-            if fault := _service_account_fault(value):
-                yield Finding("HBK0110", (*at, name, index), f"{value!r} is no service account: it {fault}")
-
-
-def _service_account_fault(value: str) -> str | None:
-    if len(value) > LONGEST_SERVICE_ACCOUNT:
-        return f"is longer than {LONGEST_SERVICE_ACCOUNT} characters"
-    if "*" in value:
-        return "may hold no *"
-    parts = value.split("/")
-    return None if len(parts) <= 2 and all(parts) else "must be NAME or NAMESPACE/NAME"
-
-
-def _check_to(at: Location, rule: Rule, action: Action) -> Iterator[Finding]:
-    for index, entry in enumerate(rule.to or ()):
-        here: Location = (*at, "to", index, "operation")
-        operation = entry.operation
-        if operation == Operation():
-            yield Finding("HBK0302", here, "an empty operation says nothing", "remove `to` to mean every request")
-        yield from _check_values(here, operation)
-        yield from _check_ports(here, operation)
-        yield from _check_paths(here, operation)
-        if action is Action.DENY and _only_http(operation):
-            message = "on TCP ports methods, paths and hosts cannot be seen: this rule denies every connection to them"
-            yield Finding("HBK0304", here, message)
-
-
-def _only_http(operation: Operation) -> bool:
-    http = operation.hosts + operation.not_hosts + operation.methods + operation.not_methods + operation.paths + operation.not_paths
-    return bool(http) and not operation.ports and not operation.not_ports
-
-
-def _check_values(at: Location, clause: Source | Operation) -> Iterator[Finding]:
-    for name, field in type(clause).model_fields.items():
-        yaml = field.alias or name
-        for index, value in enumerate(getattr(clause, name)):
-            if not value:
-                yield Finding("HBK0302", (*at, yaml, index), "an empty value matches nothing")
-            elif (
-                "*" in value[1:-1] and "{" not in value and yaml.lower().removeprefix("not") in ("principals", "hosts", "methods", "paths")
-            ):
-                yield Finding(
-                    "HBK0306", (*at, yaml, index), f"the * inside {value!r} stands for itself: only a first or last * is a wildcard"
-                )
-
-
-def _check_ports(at: Location, operation: Operation) -> Iterator[Finding]:
-    for name, values in (("ports", operation.ports), ("notPorts", operation.not_ports)):
-        for index, value in enumerate(values):
-            if not (value.isascii() and value.isdigit() and int(value) <= 65535):
-                yield Finding("HBK0107", (*at, name, index), f"{value!r} is no port number; ports go from 1 to 65535, without ranges")
-
-
-def _check_paths(at: Location, operation: Operation) -> Iterator[Finding]:
-    for name, values in (("paths", operation.paths), ("notPaths", operation.not_paths)):
-        for index, value in enumerate(values):
-            if "{" in value or "}" in value:
-                yield Finding("HBK0301", (*at, name, index), f"path templates such as {value!r} are not supported yet")
+        yield from check_dry_run(self.metadata.annotations)
+        yield from check_rules(self.spec.rules, self.spec.action)

@@ -39,7 +39,7 @@ class Kind:
     @property
     def security(self) -> bool:
         """A part of it that is left out would make it wider or narrower than it reads."""
-        return self.api_versions[0].startswith("security.")
+        return self.api_versions[0].startswith(("security.", "policy."))
 
 
 _SECURITY = ("security.istio.io/v1", "security.istio.io/v1beta1")
@@ -56,6 +56,10 @@ KINDS: tuple[Kind, ...] = (
          api_versions=_SECURITY),
     Kind(name="AuthorizationPolicy", module="hauberk.api.authorization_policy", plural="authorizationpolicies", short_names=("ap",),
          api_versions=_SECURITY),
+    Kind(name="RequestAuthentication", module="hauberk.api.request_authentication", plural="requestauthentications", short_names=("ra",),
+         api_versions=_SECURITY),
+    Kind(name="RateLimitPolicy", module="hauberk.api.rate_limit_policy", plural="ratelimitpolicies", short_names=("rlp",),
+         api_versions=("policy.hauberk.dev/v1alpha1",)),
 )
 # fmt: on
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, ValidationError
 
 from hauberk.api.duration import Duration
+from hauberk.api.extension_provider import ExtensionProvider
 from hauberk.api.finding import Finding, Location
 from hauberk.api.mesh_config_fields import MESH_FIELDS, PROXY_FIELDS
 from hauberk.api.mesh_tls import MeshMtls, TlsSettings, check_tls
@@ -57,6 +58,9 @@ class HauberkSettings(ApiModel):
     dns_names: Bool = False  # certificates of pods also name the Services that select them
     tls: TlsSettings = TlsSettings()
     workload_entries: tuple[WorkloadEntry, ...] = ()  # identities of processes that are in no pod
+    # A path that can still be read in two ways is refused where policies ask about paths.
+    ambiguous_paths: Literal["DENY", "ALLOW"] = "DENY"
+    deny_reason_header: Bool = False  # a 403 names the policy and the rule in a header, to whoever was refused
 
 
 class MeshConfig(ApiModel):
@@ -76,7 +80,12 @@ class MeshConfig(ApiModel):
     enable_auto_mtls: Bool = True
     default_config: ProxyConfig = ProxyConfig()
     mesh_mtls: MeshMtls = Field(default=MeshMtls(), alias="meshMTLS")
+    extension_providers: tuple[ExtensionProvider, ...] = ()
     hauberk: HauberkSettings = HauberkSettings()
+
+    def provider(self, name: str) -> ExtensionProvider | None:
+        """The provider of this name."""
+        return next((each for each in self.extension_providers if each.name == name), None)
 
 
 def parse_mesh_config(text: str) -> tuple[MeshConfig | None, tuple[Finding, ...]]:

@@ -8,7 +8,7 @@ MESH_FIELDS = frozenset(
         *("defaultDestinationRuleExportTo", "defaultHttpRetryPolicy", "defaultInboundHttpRetryPolicy", "defaultProviders"),
         *("defaultServiceExportTo", "defaultTrafficPolicy", "defaultVirtualServiceExportTo", "disableEnvoyListenerLog"),
         *("discoverySelectors", "dnsRefreshRate", "enableEnvoyAccessLogService", "enablePrometheusMerge", "enableTracing"),
-        *("extensionProviders", "h2UpgradePolicy", "hboneIdleTimeout", "inboundClusterStatName", "inboundTrafficPolicy"),
+        *("h2UpgradePolicy", "hboneIdleTimeout", "inboundClusterStatName", "inboundTrafficPolicy"),
         *("ingressClass", "ingressControllerMode", "ingressSelector", "ingressService", "localityLbSetting"),
         *("outboundClusterStatName", "proxyHttpPort", "proxyInboundListenPort", "proxyListenPort", "serviceEntryVisibility"),
         *("serviceScopeConfigs", "serviceSettings", "tcpKeepalive", "tlsDefaults", "verifyCertificateAtClient"),

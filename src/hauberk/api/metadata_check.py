@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from hauberk.api.authorization_policy import DRY_RUN
+from hauberk.api.dry_run import DRY_RUN
 from hauberk.api.finding import Finding, Location
 from hauberk.api.kinds import Kind
 from hauberk.api.metadata import ApiObject

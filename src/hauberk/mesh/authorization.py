@@ -32,7 +32,7 @@ def build_authorization_policies(root_namespace: str, *policies: AuthorizationPo
 def selected_policies(workload: Workload, index: AuthorizationPolicies) -> tuple[AuthorizationPolicy, ...]:
     """All policies that select `workload`: they add up, none overrides another."""
     candidates = index.by_namespace.get(workload.namespace, index.elsewhere)
-    return tuple([policy for policy in candidates if policy.spec.selector.matches(workload.labels)])
+    return tuple([policy for policy in candidates if not policy.spec.targets and policy.spec.selector.matches(workload.labels)])
 
 
 def _oldest_first(policies: Iterable[AuthorizationPolicy]) -> list[AuthorizationPolicy]:
