@@ -7,14 +7,17 @@ from typing import Literal
 
 from hauberk.api.authorization_check import check_rules
 from hauberk.api.authorization_rule import Action, Condition, From, Operation, Rule, Source, To
-from hauberk.api.dry_run import check_dry_run, is_dry_run
+from hauberk.api.dry_run import DRY_RUN, check_dry_run, is_dry_run
 from hauberk.api.finding import Finding
 from hauberk.api.metadata import ApiObject
 from hauberk.api.model import ApiModel
 from hauberk.api.selector import WorkloadSelector
 from hauberk.api.target import TargetRef
 
-__all__ = ["Action", "AuthorizationPolicy", "AuthorizationPolicySpec", "Condition", "From", "Operation", "Provider", "Rule", "Source", "To"]
+__all__ = [
+    *("DRY_RUN", "Action", "AuthorizationPolicy", "AuthorizationPolicySpec", "Condition", "From", "Operation", "Provider"),
+    *("Rule", "Source", "To"),
+]
 
 
 class Provider(ApiModel):
