@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from hauberk.api.metadata import ObjectKey
 from hauberk.api.problem import Problem, problem
 from hauberk.apiserver.apply import ApplyRequest, decide_apply, parse_files
+from hauberk.apiserver.author import author_of
 from hauberk.apiserver.body import read_request
 from hauberk.apiserver.deletion import Deleted, DeleteRequest, decide_delete, requested_keys
 from hauberk.apiserver.refusal import Refused
@@ -29,7 +30,7 @@ async def apply_files(request: Request) -> Response:
     if asked.dry_run:
         applied = found.store.rehearse(lambda draft: decide_apply(draft, wanted, found.rules))
         return outcome(applied.to_json(), Arrived(seconds=elapsed(found, began)))
-    committed = await found.store.transact(lambda draft: decide_apply(draft, wanted, found.rules))
+    committed = await found.store.transact(lambda draft: decide_apply(draft, wanted, found.rules), author=author_of(request))
     return await arrival(found, committed.value.to_json(), committed.revision, asked.wait, began)
 
 
@@ -46,7 +47,9 @@ async def delete_objects(request: Request) -> Response:
     if asked.dry_run:
         deleted = found.store.rehearse(lambda draft: decide_delete(draft, keys, found.rules, now, ignore_absent=ignore))
         return outcome(deleted.to_json(), Arrived(seconds=elapsed(found, began)))
-    committed = await found.store.transact(lambda draft: decide_delete(draft, keys, found.rules, now, ignore_absent=ignore))
+    committed = await found.store.transact(
+        lambda draft: decide_delete(draft, keys, found.rules, now, ignore_absent=ignore), author=author_of(request)
+    )
     if committed.value.problems and not committed.value.keys:
         raise Refused(404, *committed.value.problems, also={"deleted": []})
     return await departure(found, committed.value, committed.revision, asked.wait, began)

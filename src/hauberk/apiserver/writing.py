@@ -11,6 +11,7 @@ from hauberk.api.metadata import ApiObject, ObjectKey
 from hauberk.api.pod import Pod
 from hauberk.api.problem import has_errors, problem
 from hauberk.apiserver.admission import Admission
+from hauberk.apiserver.author import author_of
 from hauberk.apiserver.body import read_json
 from hauberk.apiserver.deletion import check_needed
 from hauberk.apiserver.lookup import existing, flag, requested_key
@@ -31,7 +32,7 @@ async def patch_object(request: Request) -> Response:
     """PATCH …/{namespace}/{name}: everything but the status."""
     key, patch = requested_key(request), await read_patch(request)
     found = parts(request)
-    committed = await found.store.transact(lambda draft: patched(draft, key, patch, found.rules))
+    committed = await found.store.transact(lambda draft: patched(draft, key, patch, found.rules), author=author_of(request))
     return JSONResponse(to_document(committed.value))
 
 
@@ -61,7 +62,7 @@ async def delete_object(request: Request) -> Response:
             remove(draft, item, now)
         return draft.get(key) or item
 
-    committed = await parts(request).store.transact(decide)
+    committed = await parts(request).store.transact(decide, author=author_of(request))
     return JSONResponse(to_document(committed.value))
 
 

@@ -1,6 +1,6 @@
 """Changes that go into the store and the events that come out of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hauberk.api.metadata import ApiObject, ObjectKey
@@ -52,9 +52,13 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One life of one object: from its creation to its deletion. Recreated, it is another entry."""
+    """One life of one object: from its creation to its deletion. Recreated, it is another entry.
+
+    `author` is who asked for its last change; history keeps it, the entry in the file does not.
+    """
 
     object: ApiObject
     created: int
     revision: int
     deleted: bool = False
+    author: str = field(default="", compare=False)

@@ -3,10 +3,13 @@
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hauberk.api.document import from_json, to_json
 from hauberk.sources.change import Entry
+from hauberk.sources.history import Past, Version
+from hauberk.sources.history_table import HistoryTable
 from hauberk.sources.problems import StoreBusy, StoreError, StoreUnreadable, StoreUnwritable, StoreVersionUnknown
 
 APPLICATION_ID = 0x48424B31  # "HBK1": a file of somebody else's is never mistaken for ours
@@ -35,6 +38,7 @@ class Database:
         with _telling(path, opening=True):
             self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
             try:
+                self._history = HistoryTable(self._connection)
                 self._prepare()
             except BaseException:
                 self._connection.close()
@@ -51,6 +55,8 @@ class Database:
         execute("BEGIN IMMEDIATE")
         if self._number("PRAGMA user_version") == 0:
             self._create()
+        self._found = tuple(self._entries())
+        self._history.open(self._found, datetime.now(UTC))
         execute("COMMIT")
         self.path.chmod(0o600)
 
@@ -84,13 +90,18 @@ class Database:
 
     def entries(self) -> Iterator[Entry]:
         """Every entry in order of its last change."""
+        # Opening has read them already; what is kept in memory from then on is the store's business.
+        found, self._found = self._found, ()
         with _telling(self.path, opening=True):
-            rows = self._connection.execute("SELECT kind, document, created, revision, deleted FROM entries ORDER BY revision")
-            for kind, document, created, revision, deleted in rows:
-                yield Entry(from_json(kind, document), created, revision, bool(deleted))
+            yield from found or self._entries()
 
-    def write(self, entries: Sequence[Entry], *, forget: Collection[str], compacted: int) -> None:
-        """All of it is durable, or (with StoreUnwritable) none of it."""
+    def _entries(self) -> Iterator[Entry]:
+        rows = self._connection.execute("SELECT kind, document, created, revision, deleted FROM entries ORDER BY revision")
+        for kind, document, created, revision, deleted in rows:
+            yield Entry(from_json(kind, document), created, revision, bool(deleted))
+
+    def write(self, entries: Sequence[Entry], *, forget: Collection[str], compacted: int, now: datetime) -> None:
+        """All of it is durable, with the versions that it makes, or (with StoreUnwritable) none of it."""
         with _telling(self.path, opening=False):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -98,11 +109,24 @@ class Database:
                 # The ended before the living: their name must be free when it is taken anew.
                 self._connection.executemany(WRITE, [_row(entry) for entry in sorted(entries, key=lambda entry: not entry.deleted)])
                 self._connection.executemany(MARK, [(entries[-1].revision, "revision"), (compacted, "compacted")])
+                written = self._history.write(entries, now)
+                self._history.prune(now)
                 self._connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
+            self._history.settle(written)
+
+    def past(self, moment: datetime) -> Past:
+        """The objects that matter to decisions, as they were at that moment."""
+        with _telling(self.path, opening=True):
+            return self._history.at(moment)
+
+    def versions(self, kind: str | None, namespace: str | None, name: str | None, limit: int) -> tuple[Version, ...]:
+        """The latest versions of the objects that are asked for, newest first."""
+        with _telling(self.path, opening=True):
+            return self._history.versions(kind, namespace, name, limit)
 
     def close(self) -> None:
         """The file is released."""

@@ -26,16 +26,17 @@ class Stamps:
 class Draft:
     """What the objects will be once this transaction is durable. Reading it sees its own changes."""
 
-    def __init__(self, committed: Entries, stamps: Stamps) -> None:
+    def __init__(self, committed: Entries, stamps: Stamps, *, author: str = "") -> None:
         self._committed = committed
         self._stamps = stamps
+        self._author = author
         self._changed: dict[ObjectKey, Entry] = {}
         self._ended: list[Entry] = []
         self.revision = committed.revision
 
-    def fork(self) -> "Draft":
-        """A draft on top of the committed state and this one's changes."""
-        child = Draft(self._committed, self._stamps)
+    def fork(self, *, author: str = "") -> "Draft":
+        """A draft on top of the committed state and this one's changes; `author` makes the further ones."""
+        child = Draft(self._committed, self._stamps, author=author)
         child._changed, child._ended, child.revision = dict(self._changed), list(self._ended), self.revision
         return child
 
@@ -96,7 +97,7 @@ class Draft:
             return present.object
         self.revision += 1
         stored = _with_metadata(stamped, resource_version=str(self.revision))
-        self._changed[item.key] = Entry(stored, present.created if present else self.revision, self.revision)
+        self._changed[item.key] = Entry(stored, present.created if present else self.revision, self.revision, author=self._author)
         return stored
 
     def delete(self, key: ObjectKey, *, expect: str | None = None) -> ApiObject | None:
@@ -107,7 +108,7 @@ class Draft:
             return None
         self.revision += 1
         last = _with_metadata(present.object, resource_version=str(self.revision))
-        self._changed[key] = Entry(last, present.created, self.revision, deleted=True)
+        self._changed[key] = Entry(last, present.created, self.revision, deleted=True, author=self._author)
         return last
 
     def _stamp(self, item: ApiObject, present: Entry | None) -> ApiObject:

@@ -13,6 +13,7 @@ from hauberk.api.metadata import ApiObject, ObjectKey
 from hauberk.sources.change import Change, Entry, Event, Listing
 from hauberk.sources.database import Database
 from hauberk.sources.draft import Draft, Stamps
+from hauberk.sources.history import Past, Version
 from hauberk.sources.state import State
 
 T = TypeVar("T")
@@ -29,6 +30,10 @@ def _make_uid() -> str:
     return str(uuid4())
 
 
+def _moment() -> datetime:
+    return datetime.now(UTC)
+
+
 STAMPS = Stamps(_now, _make_uid)
 
 
@@ -43,6 +48,7 @@ class Committed(Generic[T]):
 @dataclass(slots=True)
 class _Waiting:
     decide: Callable[[Draft], object]
+    author: str
     done: asyncio.Future[Committed[object]]
 
 
@@ -56,9 +62,10 @@ class Store:
     waits while the disk is busy becomes durable together in one synchronous write, and visible together after it.
     """
 
-    def __init__(self, path: Path, *, history: int = HISTORY, stamps: Stamps = STAMPS) -> None:
+    def __init__(self, path: Path, *, history: int = HISTORY, stamps: Stamps = STAMPS, moment: Callable[[], datetime] = _moment) -> None:
         self._database = Database(path)
         self._stamps = stamps
+        self._moment = moment
         self._state = State(history=history)
         self._state.absorb(self._database.entries())
         self._state.revision = self._database.mark("revision")
@@ -99,12 +106,13 @@ class Store:
         """All changes are durable; returns the revision that shows them. Raises Conflict when one expected another version."""
         return (await self.transact(lambda draft: draft.apply(changes))).revision
 
-    async def transact(self, decide: Callable[[Draft], T]) -> Committed[T]:
+    async def transact(self, decide: Callable[[Draft], T], *, author: str = "") -> Committed[T]:
         """What `decide` did to the draft is durable and visible; what it raises is raised here, and nothing of it happened.
 
-        `decide` sees every change made before it and no other comes between; it must not wait.
+        `decide` sees every change made before it and no other comes between; it must not wait. `author` is remembered with it; empty
+        is the mesh itself.
         """
-        waiting = _Waiting(decide, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(decide, author, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         # A task of its own: a caller who is cancelled while the disk works must not leave memory behind the file.
         flush = asyncio.create_task(self._flush(), name="store:flush")
@@ -133,7 +141,7 @@ class Store:
         draft = Draft(self._state, self._stamps)
         decided: tuple[_Decided, ...] = ()
         for waiting in batch:
-            attempt = draft.fork()
+            attempt = draft.fork(author=waiting.author)
             try:
                 value = waiting.decide(attempt)
             except Exception as error:
@@ -149,11 +157,22 @@ class Store:
         forget = self._state.surplus(entries)
         compacted = self._state.compacted_after(forget)
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._disk, lambda: self._database.write(entries, forget=forget, compacted=compacted))
+        now = self._moment()
+        await loop.run_in_executor(self._disk, lambda: self._database.write(entries, forget=forget, compacted=compacted, now=now))
         self._state.forget(forget)
         self._state.absorb(entries)
         for watcher in self._watchers:
             watcher.set()
+
+    async def past(self, moment: datetime) -> Past:
+        """The objects that matter to decisions, as they were at that moment."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, self._database.past, moment)
+
+    async def versions(
+        self, kind: str | None = None, namespace: str | None = None, name: str | None = None, *, limit: int = 100
+    ) -> tuple[Version, ...]:
+        """The latest versions of the objects that are asked for, newest first."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, self._database.versions, kind, namespace, name, limit)
 
     def present(self, kinds: Collection[str] | None = None) -> tuple[Event, ...]:
         """All there is, as news to somebody who knows nothing; in order of revision, so that half of it can be resumed from."""
