@@ -12,6 +12,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Delt
 
 from hauberk.agent.sds import TRUST, Secrets
 from hauberk.envoy.name import REVOKED, VIRTUAL_INBOUND, VIRTUAL_OUTBOUND
+from hauberk.translate import revocation
 from hauberk.xds.client import EVERYTHING, DeltaClient, Received, ResourcePool
 from hauberk.xds.layers import Layer, ResourceSet
 from hauberk.xds.resource import CLUSTER, EXTENSION, LISTENER, SECRET, Resource
@@ -21,8 +22,10 @@ from hauberk.xds.update import Rejection
 
 # Without them nothing passes in or out; any other resource that Envoy refuses is the trouble of one service alone.
 _ESSENTIAL = frozenset({VIRTUAL_INBOUND, VIRTUAL_OUTBOUND})
-# Types that the agent itself serves: secrets, which the control plane must not have, and who was revoked.
+# Types of which the agent itself serves some: secrets, which the control plane must not have, and who was revoked.
 _OWN = frozenset({SECRET, EXTENSION})
+# All other filters' configurations are the control plane's.
+_OWN_EXTENSIONS = frozenset({revocation.HTTP, revocation.TCP})
 _Key = tuple[str, str]  # type and name of a resource
 
 
@@ -171,8 +174,9 @@ class Relay:
         if self._downstream is not downstream:
             return
         downstream.types.add(type_url)
-        if type_url not in _OWN:
-            self._pass_up(self._client.want(type_url, downstream.session.subscribed(type_url)))
+        if type_url != SECRET:
+            own = _OWN_EXTENSIONS if type_url == EXTENSION else frozenset()
+            self._pass_up(self._client.want(type_url, downstream.session.subscribed(type_url) - own))
         self._settle(downstream)
         self._on_change()
 
@@ -230,7 +234,8 @@ class Relay:
         held = self._client.resources
         own: dict[str, Layer | None] = {SECRET: self._identity, EXTENSION: self._revoked}
         # An agent that started again without its control plane does not know Envoy's certificate: that is not to say there is none.
-        complete = {kind for kind, layer in own.items() if layer is not None and (kind != SECRET or self._whole)}
+        # Nor is a filter's configuration missing that the control plane has not told yet.
+        complete = {SECRET} if self._identity is not None and self._whole else set()
         layers = (layer for layer in own.values() if layer is not None)
         return replace(held, layers=(*self._accepted(), *layers), complete=held.complete | complete)
 
@@ -273,7 +278,7 @@ class Relay:
 
 
 def _refuses_own(session: DeltaSession) -> bool:
-    return any(rejection.type_url in _OWN for rejection in session.rejections)
+    return any(r.type_url == SECRET or (r.type_url == EXTENSION and r.name in _OWN_EXTENSIONS) for r in session.rejections)
 
 
 class Downstream:

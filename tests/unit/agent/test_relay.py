@@ -475,3 +475,50 @@ def test_an_agent_that_knows_only_whom_to_trust_leaves_envoy_its_certificate(rel
     assert back.received == ["ROOTCA"]
     assert back.held[SECRET]["default"] == envoy.held[SECRET]["default"]
     assert not restarted.configured
+
+
+def extension(name: str, text: str = "") -> Resource:
+    made = TypedExtensionConfig(name=name)
+    made.typed_config.type_url = f"type.googleapis.com/{text or 'nothing'}"
+    return Resource.of(made, name)
+
+
+def revoked() -> Layer:
+    return Layer.of("revoked", (extension("hauberk-revoked"), extension("hauberk-revoked-tcp")))
+
+
+def test_of_configurations_of_filters_only_those_are_asked_for_that_the_agent_does_not_serve_itself(relay: Relay) -> None:
+    plane = FakeControlPlane(relay)
+    relay.set_revoked(revoked())
+    envoy = FakeEnvoy(relay)
+    envoy.ask(EXTENSION, ("hauberk-revoked", "hauberk-revoked-tcp", "policy"))
+    envoy.answer()
+    assert [list(r.resource_names_subscribe) for r in plane.heard if r.type_url == EXTENSION] == [["policy"]]
+    assert sorted(envoy.received) == ["hauberk-revoked", "hauberk-revoked-tcp"]
+    plane.tell(extension("policy"), nonce="e1")
+    envoy.answer()
+    assert envoy.received[-1] == "policy"
+    assert plane.answers() == {"e1": ""}
+
+
+def test_a_configuration_that_the_control_plane_has_not_told_yet_is_not_taken_away(relay: Relay) -> None:
+    relay.set_revoked(revoked())
+    envoy = FakeEnvoy(relay, held={EXTENSION: {"policy": "1"}})
+    envoy.ask(EXTENSION, ("hauberk-revoked", "policy"))
+    envoy.answer()
+    assert envoy.held[EXTENSION]["policy"] == "1"
+
+
+def test_a_policy_that_envoy_refuses_does_not_keep_it_from_proving_its_certificate(relay: Relay) -> None:
+    plane, made = FakeControlPlane(relay), secrets()
+    configure(relay, plane)
+    relay.set_secrets(made)
+    relay.set_revoked(revoked())
+    envoy = FakeEnvoy(relay, refuses=("policy",))
+    envoy.start()
+    envoy.ask(EXTENSION, ("hauberk-revoked", "policy"))
+    plane.tell(extension("policy"), nonce="e1")
+    envoy.answer()
+    assert plane.answers()["e1"] == "policy: bad"
+    assert relay.acknowledged is made
+    assert [rejection.name for rejection in relay.rejections] == ["policy"]
