@@ -13,7 +13,7 @@ from hauberk.api.extension_provider import ExtensionProvider
 from hauberk.api.finding import Finding, Location
 from hauberk.api.mesh_config_fields import MESH_FIELDS, PROXY_FIELDS
 from hauberk.api.mesh_tls import MeshMtls, TlsSettings, check_tls
-from hauberk.api.model import ApiModel, Bool
+from hauberk.api.model import ApiModel, Bool, Count
 from hauberk.api.name import subdomain_fault
 from hauberk.api.sift import sift
 from hauberk.api.type_fault import type_findings
@@ -43,12 +43,25 @@ class PathNormalization(ApiModel):
     normalization: Normalization = "DEFAULT"
 
 
+class GatewayTopology(ApiModel):
+    """How many proxies before the last one are trusted to name a request's client in `x-forwarded-for`.
+
+    Istio's default of 0 believes the last address there, whoever wrote it; here the header is not believed unless a number is given.
+    """
+
+    IGNORED: ClassVar[frozenset[str]] = frozenset({"forwardClientCertDetails", "proxyProtocol"})
+
+    num_trusted_proxies: Count | None = None
+
+
 class ProxyConfig(ApiModel):
     """Defaults of all sidecars."""
 
     # A program here never starts before its sidecar.
     HARMLESS: ClassVar[frozenset[str]] = frozenset({"holdApplicationUntilProxyStarts", "discoveryAddress", "configPath", "binaryPath"})
     IGNORED: ClassVar[frozenset[str]] = PROXY_FIELDS - HARMLESS
+
+    gateway_topology: GatewayTopology = GatewayTopology()
 
 
 class HauberkSettings(ApiModel):

@@ -20,7 +20,7 @@ PROXY_FIELDS = frozenset(
     {
         *("availabilityZone", "binaryPath", "caCertificatesPem", "concurrency", "configPath", "connectionSettings"),
         *("controlPlaneAuthPolicy", "customConfigFile", "discoveryAddress", "drainDuration", "envoyAccessLogService"),
-        *("envoyMetricsService", "extraStatTags", "fileFlushInterval", "fileFlushMinSizeKb", "gatewayTopology"),
+        *("envoyMetricsService", "extraStatTags", "fileFlushInterval", "fileFlushMinSizeKb"),
         *("holdApplicationUntilProxyStarts", "image", "interceptionMode", "meshId", "parentShutdownDuration", "privateKeyProvider"),
         *("proxyAdminPort", "proxyBootstrapTemplatePath", "proxyHeaders", "proxyMetadata", "proxyStatsMatcher", "readinessProbe"),
         *("runtimeValues", "sds", "serviceCluster", "statNameLength", "statsCompression", "statsdUdpAddress", "statusPort"),

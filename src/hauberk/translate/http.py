@@ -17,6 +17,7 @@ from hauberk.envoy.message import ads, any_, boolean, duration
 from hauberk.translate import connection, revocation
 from hauberk.translate.access_log import INBOUND_REQUEST, OUTBOUND_REQUEST, access_log
 from hauberk.translate.limits import Limits
+from hauberk.translate.mesh_headers import client_address, lookalikes_filter, reserved_headers
 from hauberk.translate.trace_context import trace_context
 
 Hcm = hcm_pb2.HttpConnectionManager
@@ -42,6 +43,7 @@ def _rbac(name: str) -> hcm_pb2.HttpFilter:
 
 # For callers that show no certificate: there is nothing that could have been revoked.
 PLAIN_INBOUND_FILTERS: Final = (
+    lookalikes_filter(),  # what is taken away has not been looked at by anyone
     _rbac(RBAC_DENY),  # what is denied is denied whoever allows it
     _rbac(RBAC_ALLOW),
     _router(),
@@ -65,8 +67,9 @@ def outbound_http(stat_prefix: str, routes: str) -> listener_components_pb2.Filt
 def inbound_http(stat_prefix: str, routes: str, limits: Limits, *, mutual: bool) -> listener_components_pb2.Filter:
     """Requests to the pod's program; `mutual`: from a sidecar that has proven its identity."""
     hcm = _hcm(f"inbound_{stat_prefix}", routes, INBOUND_FILTERS if mutual else PLAIN_INBOUND_FILTERS, (access_log(INBOUND_REQUEST),))
-    # A caller must not be able to claim somebody else's certificate.
+    # A caller must not be able to claim somebody else's certificate, or address.
     hcm.forward_client_cert_details = Hcm.ForwardClientCertDetails.SANITIZE
+    hcm.original_ip_detection_extensions.append(client_address(limits.trusted_hops))
     if mutual:
         hcm.common_http_protocol_options.max_connection_duration.CopyFrom(duration(limits.requests_age))
     else:
@@ -84,6 +87,7 @@ def _hcm(stat_prefix: str, routes: str, filters: Sequence[hcm_pb2.HttpFilter], l
         rds=hcm_pb2.Rds(config_source=ads(), route_config_name=routes),
         http_filters=filters,
         access_log=logs,
+        early_header_mutation_extensions=[reserved_headers()],
         # The caller is the program in this pod, or a sidecar: there is no proxy before us whose headers would have to be believed.
         use_remote_address=boolean(False),
         generate_request_id=boolean(True),

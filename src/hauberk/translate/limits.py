@@ -20,6 +20,7 @@ _OLDEST_FOR_REQUESTS: Final = timedelta(minutes=10)
 class Limits:
     """`connection_age`: no connection between sidecars is older than a certificate of this mesh ever is.
 
+    `trusted_hops`: so many proxies before the last one are believed to name a request's client; None: nobody is.
     `detection`: for so long the first bytes on a port that nothing declares are waited for; zero is for ever.
     """
 
@@ -28,6 +29,7 @@ class Limits:
     connection_age: timedelta
     detection: timedelta
     normalization: Normalization
+    trusted_hops: int | None
     registry_only: bool
     tls: TlsProfile
 
@@ -50,6 +52,7 @@ def build_limits(config: MeshConfig, settings: MeshSettings) -> Limits:
         connection_age=config.hauberk.certificate_lifetime or settings.certificate_life,
         detection=_DETECTION if detection is None else detection,
         normalization=config.path_normalization.normalization,
+        trusted_hops=config.default_config.gateway_topology.num_trusted_proxies,
         registry_only=config.outbound_traffic_policy.mode == "REGISTRY_ONLY",
         tls=build_profile(config),
     )
