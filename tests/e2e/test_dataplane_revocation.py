@@ -19,8 +19,9 @@ from tests.e2e.envoy_rig_server import Authority, roots
 
 from hauberk.agent.sds import encode_trusts
 from hauberk.identity.trust import ForeignBundle, Revoked, Trust
-from hauberk.telemetry.decode import is_denied, split_policy
-from hauberk.translate.revocation import NOT_REVOKED, encode_revoked
+from hauberk.telemetry.decision import is_denied, read_decision
+from hauberk.telemetry.record import Decision, Outcome, Verdict
+from hauberk.translate.revocation import encode_revoked
 from hauberk.translate.tls import ROOTS, ROOTS_UPSTREAM
 from hauberk.xds.resource import EXTENSION, Resource
 
@@ -97,9 +98,10 @@ def test_the_next_request_of_an_open_connection_is_refused_and_only_there(mesh: 
             assert mesh.client.request(VIP, 80, host="web").status == 403
         # Nothing of the connection was lost: it is the same as before.
         assert (status(client), status(other)) == (200, 200)
-    assert split_policy(denied_by(mesh.web.record(p=f"/refused-{by}"))) == ("hauberk-revoked", by)
+    assert denied_by(mesh.web.record(p=f"/refused-{by}")) == f"hauberk-revoked[{by}]"
+    assert read_decision(mesh.web.record(p=f"/refused-{by}")).outcome.reason == f"revoked {by}"
     # Who was not revoked is not recorded as if some policy of the user's had said so.
-    assert split_policy(str(mesh.web.record(p=f"/served-{by}").get("q") or NOT_REVOKED)) == ("", "")
+    assert read_decision(mesh.web.record(p=f"/served-{by}")) == Decision(outcome=Outcome(verdict=Verdict.ALLOW))
 
 
 def test_a_thousand_revocations_refuse_each_of_them_and_nobody_else(mesh: Mesh) -> None:

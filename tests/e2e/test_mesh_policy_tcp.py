@@ -110,7 +110,14 @@ def test_a_denied_connection_is_recorded_with_its_policy_on_the_side_that_denied
     assert not served(pier, "alice", 9000)
     (record,) = pier.records(at_least=1, to="db", denied=True, where=lambda each: each["decision"]["policy"] == f"{NAMESPACE}/recorded")
     assert record["reporter"] == "destination"
-    assert record["decision"] == {"verdict": "deny", "policy": f"{NAMESPACE}/recorded", "rule": "0", "dryRun": None}
+    assert record["decision"] == {
+        "verdict": "deny",
+        "policy": f"{NAMESPACE}/recorded",
+        "rule": "0",
+        "reason": None,
+        "dryRun": None,
+        "audit": [],
+    }
     assert record["source"]["identity"] == f"spiffe://{ALICE}"
     assert (record["protocol"], record["destination"]["port"]) == ("TCP", 9000)
 

@@ -19,6 +19,8 @@ from hauberk.testing.namespace import MeshNamespace
 
 NAMESPACE = "told"
 ALICE, WEB = (f"spiffe://cluster.local/ns/{NAMESPACE}/sa/{name}" for name in ("alice", "web"))
+# What is told where no policy had to decide.
+UNDECIDED: Document = {"verdict": "allow", "policy": None, "rule": None, "reason": None, "dryRun": None, "audit": []}
 TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
 
@@ -56,7 +58,7 @@ def test_a_request_is_recorded_completely_on_both_sides(tale: MeshNamespace) -> 
         assert (record["method"], record["path"], record["authority"], record["status"]) == ("POST", "/cart?x=1", "web", 200)
         assert (record["bytesIn"], record["bytesOut"]) == (5, len(answer["body"]))
         assert record["mtls"] == {"version": "TLSv1.3", "cipher": record["mtls"]["cipher"], "group": "X25519MLKEM768"}
-        assert record["decision"] == {"verdict": "allow", "policy": None, "rule": None, "dryRun": None}
+        assert record["decision"] == UNDECIDED
         assert record["flags"] is None
         assert 0 < record["durationMs"] < 10_000
 
@@ -106,7 +108,7 @@ def test_a_denied_request_is_recorded_with_the_policy_and_rule_that_denied(tale:
         source, destination = both_sides(tale, request_id="denied")
     finally:
         tale.delete("AuthorizationPolicy", "keep")
-    assert destination["decision"] == {"verdict": "deny", "policy": f"{NAMESPACE}/keep", "rule": "1", "dryRun": None}
+    assert destination["decision"] == UNDECIDED | {"verdict": "deny", "policy": f"{NAMESPACE}/keep", "rule": "1"}
     assert (source["status"], destination["status"]) == (403, 403)
     assert destination["source"]["identity"] == ALICE
     assert "denied" in {each["requestId"] for each in tale.records(denied=True)}
@@ -119,7 +121,7 @@ def test_a_request_denied_because_nothing_permits_it_names_no_policy(tale: MeshN
         _, destination = both_sides(tale, request_id="implicit")
     finally:
         tale.delete("AuthorizationPolicy", "none")
-    assert destination["decision"] == {"verdict": "deny", "policy": None, "rule": None, "dryRun": None}
+    assert destination["decision"] == UNDECIDED | {"verdict": "deny", "reason": "no ALLOW rule matched"}
 
 
 def test_a_plaintext_caller_of_a_strict_workload_is_recorded_as_denied(tale: MeshNamespace) -> None:

@@ -20,7 +20,7 @@ from hauberk.cli.views import get
 
 Document = dict[str, Any]
 HEADER = ("TIME", "SOURCE", "DESTINATION", "REQUEST", "STATUS", "MS", "MTLS", "DECISION", "REPORTER")
-WIDE = ("FLAGS", "REQUEST-ID", "TRACE-ID", "DETAILS")
+WIDE = ("DRY-RUN", "AUDIT", "FLAGS", "REQUEST-ID", "TRACE-ID", "DETAILS")
 _MOST = 10_000  # the agent answers with no more at once
 _WIDTHS = (12, 28, 32, 28, 6, 7, 7, 5, 11)  # of a followed table: rows come one by one, so widths are chosen beforehand
 
@@ -120,6 +120,7 @@ def row(record: Document, *, wide: bool = False) -> list[str | Cell]:
         str(record.get("reporter", "-")),
     ]
     if wide:
+        cells += [dry_run(record), audit(record)]
         cells += [str(record.get(name) or "-") for name in ("flags", "requestId", "traceId", "details")]
     return cells
 
@@ -164,9 +165,31 @@ def _status(record: Document) -> Cell:
 
 
 def decision(record: Document) -> Cell:
-    """What policy decided, and which policy if it denied."""
-    verdict = str(get(record, "decision", "verdict", default="-"))
-    policy = get(record, "decision", "policy")
-    if verdict == "deny":
-        return bad(f"deny {policy}" if policy else "deny")
-    return Cell(verdict)
+    """What policy decided, and if it denied, which policy or why; and whether a dry-run would have decided otherwise."""
+    made = record.get("decision") or {}
+    told = _outcome(made) or "-"
+    tried = made.get("dryRun") or {}
+    if tried and tried.get("verdict") != made.get("verdict"):
+        told += f" (dry-run: {_outcome(tried)})"
+    return bad(told) if made.get("verdict") == "deny" else Cell(told)
+
+
+def dry_run(record: Document) -> Cell:
+    """What policy would have decided if policies in dry-run were enforced."""
+    tried = get(record, "decision", "dryRun") or {}
+    told = _outcome(tried) or "-"
+    return bad(told) if tried.get("verdict") == "deny" else Cell(told)
+
+
+def audit(record: Document) -> str:
+    """The policies that took note of it."""
+    return ",".join(str(each.get("policy")) for each in get(record, "decision", "audit") or ()) or "-"
+
+
+def _outcome(made: Document) -> str:
+    verdict = str(made.get("verdict") or "")
+    if verdict != "deny":
+        return verdict
+    policy, reason = made.get("policy"), made.get("reason")
+    because = f"{policy} ({reason})" if policy and reason else policy or reason
+    return f"deny {because}" if because else verdict

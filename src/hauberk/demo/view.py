@@ -130,7 +130,8 @@ def _denied(records: Sequence[Document]) -> Panel:
         source, destination = record.get("source") or {}, record.get("destination") or {}
         caller = str(source.get("identity") or source.get("address") or "?").removeprefix("spiffe://cluster.local/")
         what = f"{record.get('method') or 'TCP'} {destination.get('service') or destination.get('pod') or '?'}{record.get('path') or ''}"
-        policy = (record.get("decision") or {}).get("policy") or "no rule allows it"
+        decision = record.get("decision") or {}
+        policy = decision.get("policy") or decision.get("reason") or "no rule allows it"
         table.add_row(caller, what, str(record.get("status") or "closed"), policy)
     return Panel(table, title="denied", title_align="left", border_style="dim")
 

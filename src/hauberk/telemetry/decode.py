@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from hauberk.envoy.name import REVOKED
-from hauberk.telemetry.layout import read_fields, read_values
-from hauberk.telemetry.record import AccessRecord, Decision, Party, Reporter, Tls, Verdict
+from hauberk.telemetry.decision import is_denied, read_decision
+from hauberk.telemetry.layout import read_fields
+from hauberk.telemetry.record import AccessRecord, Party, Reporter, Tls
 from hauberk.telemetry.store import Entry
 
-_DENIED = "rbac_access_denied_matched_policy["
 # W3C Trace Context: version, trace, span, flags. What a caller made up otherwise is not passed off as a trace.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-.*")
 _MOST_KNOWN = 10_000  # strangers of many addresses must not fill the memory
@@ -66,19 +65,17 @@ class Decoder:
     def decode(self, line: bytes) -> Decoded:
         """What `line` is about; raises UndecodableLine."""
         try:
-            fields = read_values(line)
+            fields = read_fields(line)
             source, destination = self._parties(fields)
-            seconds, _, fraction = fields["t"].partition(".")
-            time = int(seconds) * 1_000_000 + int(fraction.ljust(6, "0"))
-            entry = Entry(time, source, destination, is_denied(fields), fields.get("r") or "", line)
+            entry = Entry(int(fields["t"]), source, destination, is_denied(fields), fields.get("r") or "", line)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise UndecodableLine(f"not a line of a sidecar: {exc}") from exc
         return Decoded(entry, fields)
 
     def _parties(self, fields: dict[str, Any]) -> tuple[Party, Party]:
         get = fields.get
-        # All that `_parties` looks at. A caller's port changes with each connection, and says nothing.
-        key = (fields["d"], get("oi"), get("pi"), get("c"), get("u"), get("la"), get("w"), get("n"), host_of(get("ca")))
+        # All that `_parties` looks at.
+        key = (fields["d"], get("oi"), get("pi"), get("c"), get("u"), get("la"), get("w"), get("n"), get("ch"))
         parties = self._known.get(key)
         if parties is None:
             if len(self._known) >= _MOST_KNOWN:
@@ -92,29 +89,18 @@ def _parties(fields: dict[str, Any], owner: Owner, resolve: Resolve) -> tuple[Pa
     peer = fields.get("pi") or ""
     cluster = fields.get("c") or ""
     if fields["d"] == "o":
-        source = Party(own, owner.pod, owner.namespace, owner.address or host_of(fields.get("ca")))
+        source = Party(own, owner.pod, owner.namespace, owner.address)
         address = fields.get("u") or fields.get("la") or ""
         host = host_of(address)
         pod, namespace = _named(fields.get("w"), host) or resolve(host) or ("", "")
         service, port = _service_of_cluster(cluster)
         return source, Party(peer, pod, namespace, host, service, port or port_of(fields.get("la")))
-    caller = host_of(fields.get("ca"))
+    caller = fields.get("ch") or ""
     pod, namespace = resolve(caller) or ("", "")
     service, port = _service_of_name(fields.get("n"))
     port = port or _service_of_cluster(cluster)[1] or port_of(fields.get("la"))
     address = owner.address or host_of(fields.get("la"))
     return Party(peer, pod, namespace, caller), Party(own, owner.pod, owner.namespace, address, service, port)
-
-
-def is_denied(fields: dict[str, Any]) -> bool:
-    """Whether policy refused what the line is about."""
-    if fields.get("k") == "l":
-        # Only the listener saw it: it came without the certificate that policy demands (no chain takes it), or with a wrong one.
-        return "NR" in (fields.get("f") or "") or bool(fields.get("tf"))
-    details = fields.get("x")
-    if details is not None and _DENIED in details:
-        return True
-    return fields.get("k") == "t" and (fields.get("q") or "").startswith("deny|")
 
 
 def duration_ms(fields: dict[str, Any]) -> float:
@@ -132,11 +118,10 @@ def build_record(line: bytes, source: Party, destination: Party) -> AccessRecord
 
 
 def _record(fields: dict[str, Any], source: Party, destination: Party) -> AccessRecord:
-    seconds, _, fraction = fields["t"].partition(".")
     status = fields.get("s")
     trace_id, span_id = _trace(fields)
     return AccessRecord(
-        time=_EPOCH + timedelta(seconds=int(seconds), microseconds=int(fraction.ljust(6, "0"))),
+        time=_EPOCH + timedelta(microseconds=int(fields["t"])),
         reporter=Reporter.SOURCE if fields["d"] == "o" else Reporter.DESTINATION,
         source=source,
         destination=destination,
@@ -155,7 +140,7 @@ def _record(fields: dict[str, Any], source: Party, destination: Party) -> Access
         trace_id=trace_id,
         span_id=span_id,
         mtls=_tls(fields),
-        decision=_decision(fields),
+        decision=read_decision(fields),
     )
 
 
@@ -181,33 +166,6 @@ def _tls(fields: dict[str, Any]) -> Tls | None:
     if not version or not peer:
         return None
     return Tls(version=version, cipher=_given(fields.get("tc")), group=_given(fields.get("tg")))
-
-
-def _decision(fields: dict[str, Any]) -> Decision:
-    verdict = Verdict.DENY if is_denied(fields) else Verdict.ALLOW
-    policy, rule = split_policy(_policy_name(fields))
-    return Decision(verdict=verdict, policy=policy, rule=rule)
-
-
-def _policy_name(fields: dict[str, Any]) -> str:
-    _, found, rest = (fields.get("x") or "").partition(_DENIED)
-    if found:
-        # The name itself has brackets: it ends at the last one.
-        return rest.rpartition("]")[0]
-    given = _given(fields.get("q"))
-    return given.partition("|")[2] if fields.get("k") != "h" else given
-
-
-def split_policy(name: str) -> tuple[str, str]:
-    """`ns[shop]-policy[readers]-rule[0]` as ("shop/readers", "0"); what has no such name decided implicitly.
-
-    What refuses the revoked belongs to no namespace: `hauberk-revoked[identity]` as ("hauberk-revoked", "identity").
-    """
-    if name.startswith(f"{REVOKED}["):
-        return REVOKED, name.removeprefix(f"{REVOKED}[").removesuffix("]")
-    namespace, found, rest = name.removeprefix("ns[").partition("]-policy[")
-    policy, _, rule = rest.partition("]-rule[")
-    return (f"{namespace}/{policy.removesuffix(']')}", rule.removesuffix("]")) if found else ("", "")
 
 
 def host_of(address: str | None) -> str:

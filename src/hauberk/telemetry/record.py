@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 JSON = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
 
@@ -42,14 +42,32 @@ class Tls:
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What policy decided, and the object whose rule it was: `policy` is namespace/name; both empty for an implicit decision."""
+class RuleName(NamedTuple):
+    """A rule of a policy: namespace/name and the rule's place in it; both empty where no rule decided."""
 
-    verdict: Verdict
     policy: str = ""
     rule: str = ""
-    dry_run: str = ""
+
+
+NO_RULE: Final = RuleName()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What was decided, and by which rule; or, where none decided, by what: `reason`."""
+
+    verdict: Verdict
+    rule: RuleName = NO_RULE
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What became of it, what would have become of it if dry-run policies were enforced (None: there are none), and who took note."""
+
+    outcome: Outcome
+    dry_run: Outcome | None = None
+    audit: tuple[RuleName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +98,7 @@ class AccessRecord:
     @property
     def denied(self) -> bool:
         """Whether policy refused it."""
-        return self.decision.verdict is Verdict.DENY
+        return self.decision.outcome.verdict is Verdict.DENY
 
     def to_document(self) -> dict[str, JSON]:
         """The public JSON shape; an unknown value is null, so that every record has the same fields."""
@@ -123,9 +141,13 @@ def _tls_document(tls: Tls | None) -> JSON:
 
 
 def _decision_document(decision: Decision) -> dict[str, JSON]:
-    return {
-        "verdict": decision.verdict.value,
-        "policy": decision.policy or None,
-        "rule": decision.rule or None,
-        "dryRun": decision.dry_run or None,
-    }
+    dry_run = None if decision.dry_run is None else _outcome_document(decision.dry_run)
+    return _outcome_document(decision.outcome) | {"dryRun": dry_run, "audit": [_rule_document(rule) for rule in decision.audit]}
+
+
+def _outcome_document(outcome: Outcome) -> dict[str, JSON]:
+    return {"verdict": outcome.verdict.value} | _rule_document(outcome.rule) | {"reason": outcome.reason or None}
+
+
+def _rule_document(name: RuleName) -> dict[str, JSON]:
+    return {"policy": name.policy or None, "rule": name.rule or None}

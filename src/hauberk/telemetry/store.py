@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 from hauberk.telemetry.block import Row, hash_request_id, join_lines, needle, pack_rows, read_rows, split_lines
 from hauberk.telemetry.record import Party
 
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 # In a block the lines come last: a search reads the beginning of a row only.
 _SCHEMA = """
 CREATE TABLE parties(id INTEGER PRIMARY KEY, identity TEXT, pod TEXT, namespace TEXT, address TEXT, service TEXT, port INTEGER);

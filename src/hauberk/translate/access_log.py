@@ -19,12 +19,21 @@ from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from google.protobuf import struct_pb2
 
 from hauberk.envoy.message import any_
-from hauberk.telemetry.layout import INBOUND_TAG, LAYOUTS, OUTBOUND_TAG, SEPARATOR
+from hauberk.telemetry.layout import INBOUND_TAG, OUTBOUND_TAG, line_format
 
 ACCESS_LOG_FILE: Final = "access.log"
 
-# Where network policy leaves its decision about a TCP connection: "allow|POLICY" or "deny|POLICY", POLICY empty if implicit.
+# Where network policy leaves its decision about a TCP connection: "allow|RULE" or "deny|RULE", RULE empty if implicit.
 DECISION_STATE: Final = "hauberk.decision"
+# And, in the same form, what it would have decided if policies in dry-run were enforced.
+DRY_RUN_STATE: Final = "hauberk.dry-run"
+# The rule of an AUDIT policy that matched.
+AUDIT_STATE: Final = "hauberk.audit"
+
+# Statistics prefixes of the filters that evaluate policies without enforcing them; they name what is left in the metadata.
+CUSTOM_PREFIX: Final = "hauberk_custom_"
+DRY_RUN_PREFIX: Final = "hauberk_dry_run_"
+AUDIT_PREFIX: Final = "hauberk_audit_"
 
 # Set on every connection that a filter chain took and whose handshake, if there was one, succeeded.
 ESTABLISHED_STATE: Final = "hauberk.established"
@@ -32,11 +41,12 @@ ESTABLISHED_STATE: Final = "hauberk.established"
 # Longer texts are cut: one request must not fill the agent's memory.
 _LONGEST: Final = 1024
 
-# Every key costs every request a little: what the reader knows anyway (its own pod's address and identity) is not written.
+# Every key costs every request a little: what the reader knows anyway (its own pod's address and identity) is not written, nor what
+# says nothing (the caller's port).
 
 # Every line.
 _ALWAYS: Final = {
-    "t": "%START_TIME(%s.%6f)%",  # when it began: seconds since 1970
+    "t": "%START_TIME(%s%6f)%",  # when it began: microseconds since 1970
     "f": "%RESPONSE_FLAGS%",  # Envoy's response flags, or "-"
     "bi": "%BYTES_RECEIVED%",  # bytes of the bodies (TCP: of the connection) received from the caller
     "bo": "%BYTES_SENT%",  # and sent to the caller
@@ -79,7 +89,7 @@ _OUTBOUND: Final = {
 
 # Lines of the called sidecar ("d": "i").
 _INBOUND: Final = {
-    "ca": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",  # address:port of the caller
+    "ch": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",  # address of the caller
     "n": "%REQUESTED_SERVER_NAME%",  # outbound_.PORT_._.HOST: the service's port and host that the caller's sidecar meant
     "pi": "%DOWNSTREAM_PEER_URI_SAN%",  # SPIFFE ID of the other side
     "tv": "%DOWNSTREAM_TLS_VERSION%",
@@ -87,11 +97,23 @@ _INBOUND: Final = {
     "tg": "%DOWNSTREAM_TLS_GROUP%",
 }
 
-# The policy that allowed or denied a request.
-_REQUEST_DECISION: Final = {"q": "%DYNAMIC_METADATA(envoy.filters.http.rbac:enforced_effective_policy_id)%"}
+_RBAC: Final = "envoy.filters.http.rbac"
+
+# What policy decided about a request: names of rules, each empty where no such policy exists.
+_REQUEST_DECISION: Final = {
+    "q": f"%DYNAMIC_METADATA({_RBAC}:enforced_effective_policy_id)%",  # who allowed or denied it
+    "cp": f"%DYNAMIC_METADATA({_RBAC}:{CUSTOM_PREFIX}shadow_effective_policy_id)%",  # why an external authorizer was asked
+    "dr": f"%DYNAMIC_METADATA({_RBAC}:{DRY_RUN_PREFIX}shadow_engine_result)%",  # in dry-run: allowed, denied
+    "dp": f"%DYNAMIC_METADATA({_RBAC}:{DRY_RUN_PREFIX}shadow_effective_policy_id)%",  # and by whom
+    "ap": f"%DYNAMIC_METADATA({_RBAC}:{AUDIT_PREFIX}shadow_effective_policy_id)%",
+}
 
 # What policy decided about a connection, see DECISION_STATE.
-_CONNECTION_DECISION: Final = {"q": f"%FILTER_STATE({DECISION_STATE}:PLAIN)%"}
+_CONNECTION_DECISION: Final = {
+    "q": f"%FILTER_STATE({DECISION_STATE}:PLAIN)%",
+    "dp": f"%FILTER_STATE({DRY_RUN_STATE}:PLAIN)%",
+    "ap": f"%FILTER_STATE({AUDIT_STATE}:PLAIN)%",
+}
 
 # Why the handshake failed.
 _HANDSHAKE: Final = {"tf": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%"}
@@ -125,9 +147,8 @@ def access_log(keys: Mapping[str, str], when: accesslog_pb2.AccessLogFilter | No
 
 
 def _text(keys: Mapping[str, str]) -> SubstitutionFormatString:
-    tag = OUTBOUND_TAG if keys["d"] == "o" else INBOUND_TAG
-    line = SEPARATOR.join((tag, *(keys[key] for key in LAYOUTS[tag])))
-    return SubstitutionFormatString(text_format_source=base_pb2.DataSource(inline_string=f"{line}\n"), omit_empty_values=True)
+    line = line_format(OUTBOUND_TAG if keys["d"] == "o" else INBOUND_TAG, keys)
+    return SubstitutionFormatString(text_format_source=base_pb2.DataSource(inline_string=line), omit_empty_values=True)
 
 
 def _json(keys: Mapping[str, str]) -> SubstitutionFormatString:

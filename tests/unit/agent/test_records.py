@@ -117,7 +117,7 @@ async def test_a_full_disk_costs_records_and_nothing_else(tmp_path: Path) -> Non
 
 
 async def test_a_large_file_is_set_aside_and_envoy_is_told(records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hauberk.agent.records.ROTATE_BYTES", 1000)
+    monkeypatch.setattr("hauberk.agent.records.ROTATE_BYTES", 800)
     told: list[bytes] = []
 
     async def admin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

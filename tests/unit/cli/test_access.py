@@ -42,6 +42,27 @@ def test_a_denied_connection_names_the_policy() -> None:
     assert _texts(denied)[2:] == ["tcp", "UAEX", "1.3", "-", "deny shop/no", "source"]
 
 
+def _told(**decision: Any) -> list[str]:
+    cells = row({**RECORD, "decision": decision}, wide=True)
+    return [cell if isinstance(cell, str) else cell.text for cell in (cells[7], cells[9], cells[10])]
+
+
+def test_a_refusal_by_no_policy_is_told_in_words() -> None:
+    assert _told(verdict="deny", reason="ambiguous path")[0] == "deny ambiguous path"
+    assert _told(verdict="deny", policy="shop/ask", reason="external authorization")[0] == "deny shop/ask (external authorization)"
+
+
+def test_a_dry_run_is_told_with_the_decision_where_it_differs_and_always_in_its_own_column() -> None:
+    would = {"verdict": "deny", "policy": "shop/try", "rule": "0"}
+    assert _told(verdict="allow", dryRun=would) == ["allow (dry-run: deny shop/try)", "deny shop/try", "-"]
+    assert _told(verdict="allow", dryRun={"verdict": "allow"}) == ["allow", "allow", "-"]
+    assert _told(verdict="deny", policy="shop/no", dryRun={"verdict": "allow"})[0] == "deny shop/no (dry-run: allow)"
+
+
+def test_policies_that_took_note_are_named() -> None:
+    assert _told(verdict="allow", dryRun=None, audit=[{"policy": "shop/note", "rule": "0"}]) == ["allow", "-", "shop/note"]
+
+
 def test_a_caller_without_identity_is_known_by_its_address() -> None:
     assert _texts({**RECORD, "source": {"identity": None, "pod": None, "address": "10.1.1.1"}})[0] == "10.1.1.1"
 
