@@ -29,7 +29,7 @@ class Limits:
     connection_age: timedelta
     detection: timedelta
     normalization: Normalization
-    trusted_hops: int | None
+    trusted_hops: int | None = None
     registry_only: bool
     tls: TlsProfile
 
