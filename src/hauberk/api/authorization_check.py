@@ -1,49 +1,72 @@
-"""Mistakes in the rules of an AuthorizationPolicy that types alone do not show (S-A3, S-A6, S-A9, S-A19)."""
+"""Mistakes in the rules of an AuthorizationPolicy that types alone do not show (S-A3, S-A4, S-A9, S-A19, 2.24)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hauberk.api.authorization_condition_check import check_conditions
 from hauberk.api.authorization_rule import Action, Operation, Rule, Source
 from hauberk.api.finding import Finding, Location
+from hauberk.api.policy_values import MOST_SERVICE_ACCOUNTS, OF_FIELD, check_values, positive
 
 MOST_RULES = 512
-MOST_SOURCES = 512
-MOST_SERVICE_ACCOUNTS = 16
-LONGEST_SERVICE_ACCOUNT = 320
+MOST_ENTRIES = 512  # of `from`, and of `to`
+# What CUSTOM cannot ask: it is decided before tokens are verified, and the service is told the caller itself.
+NOT_IN_CUSTOM = frozenset({"principals", "requestPrincipals", "namespaces", "serviceAccounts", "trustDomains"})
 
 
 def check_rules(rules: tuple[Rule, ...], action: Action) -> Iterator[Finding]:
     """Mistakes of all rules of a policy with this action."""
-    if action is Action.DENY and not rules:
-        yield Finding("HBK0303", ("spec", "rules"), "DENY without rules never denies anything")
+    if action in (Action.DENY, Action.CUSTOM) and not rules:
+        yield Finding(
+            "HBK0303", ("spec", "rules"), f"{action} without rules never {'denies' if action is Action.DENY else 'asks'} anything"
+        )
     if len(rules) > MOST_RULES:
         yield Finding("HBK0307", ("spec", "rules"), f"{len(rules)} rules; at most {MOST_RULES} are allowed")
-    for index, rule in enumerate(rules):
+    for index, rule in enumerate(rules[:MOST_RULES]):
         at: Location = ("spec", "rules", index)
-        yield from _check_from(at, rule)
-        yield from _check_to(at, rule, action)
+        yield from _check_from(at, rule, action)
+        yield from _check_to(at, rule)
+        yield from check_conditions((*at, "when"), rule.when, action)
+        if action is not Action.ALLOW:
+            yield from _check_connections(at, rule, action)
 
 
-def _check_from(at: Location, rule: Rule) -> Iterator[Finding]:
-    if len(rule.from_ or ()) > MOST_SOURCES:
-        yield Finding("HBK0307", (*at, "from"), f"{len(rule.from_ or ())} sources; at most {MOST_SOURCES} are allowed")
-    for index, entry in enumerate(rule.from_ or ()):
+def _check_from(at: Location, rule: Rule, action: Action) -> Iterator[Finding]:
+    entries = rule.from_ or ()
+    if len(entries) > MOST_ENTRIES:
+        yield Finding("HBK0307", (*at, "from"), f"{len(entries)} sources; at most {MOST_ENTRIES} are allowed")
+    for index, entry in enumerate(entries[:MOST_ENTRIES]):
         here: Location = (*at, "from", index, "source")
-        source = entry.source
-        if source == Source():
+        if entry.source == Source():
             yield Finding("HBK0302", here, "an empty source says nothing", "remove `from` to mean every caller")
-        yield from _check_values(here, source)
-        yield from _check_principals(here, source)
-        yield from _check_service_accounts(here, source)
+        yield from _check_fields(here, entry.source)
+        yield from _check_service_accounts(here, entry.source)
+        if action is Action.CUSTOM:
+            yield from _check_custom(here, entry.source)
 
 
-def _check_principals(at: Location, source: Source) -> Iterator[Finding]:
-    for name, values in (("principals", source.principals), ("notPrincipals", source.not_principals)):
-        for index, value in enumerate(values):
-            if value.startswith("spiffe://"):
-                short = value.removeprefix("spiffe://")
-                yield Finding("HBK0305", (*at, name, index), f"{value!r} matches nobody: spiffe:// is added by itself", f"write {short}")
+def _check_to(at: Location, rule: Rule) -> Iterator[Finding]:
+    entries = rule.to or ()
+    if len(entries) > MOST_ENTRIES:
+        yield Finding("HBK0307", (*at, "to"), f"{len(entries)} operations; at most {MOST_ENTRIES} are allowed")
+    for index, entry in enumerate(entries[:MOST_ENTRIES]):
+        here: Location = (*at, "to", index, "operation")
+        if entry.operation == Operation():
+            yield Finding("HBK0302", here, "an empty operation says nothing", "remove `to` to mean every request")
+        yield from _check_fields(here, entry.operation)
+
+
+def _check_fields(at: Location, clause: Source | Operation) -> Iterator[Finding]:
+    for yaml, values in _fields(clause):
+        yield from check_values((*at, yaml), values, OF_FIELD[positive(yaml)])
+
+
+def _fields(clause: Source | Operation) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The fields that are used, by their names in YAML."""
+    for name, field in type(clause).model_fields.items():
+        if values := getattr(clause, name):
+            yield field.alias or name, values
 
 
 def _check_service_accounts(at: Location, source: Source) -> Iterator[Finding]:
@@ -54,54 +77,38 @@ def _check_service_accounts(at: Location, source: Source) -> Iterator[Finding]:
             yield Finding("HBK0113", (*at, name), message, "write one or the other; a service account names its namespace: NAMESPACE/NAME")
         if len(values) > MOST_SERVICE_ACCOUNTS:
             yield Finding("HBK0307", (*at, name), f"{len(values)} entries; at most {MOST_SERVICE_ACCOUNTS} are allowed")
-        for index, value in enumerate(values):
-            if fault := _service_account_fault(value):
-                yield Finding("HBK0110", (*at, name, index), f"{value!r} is no service account: it {fault}")
 
 
-def _service_account_fault(value: str) -> str | None:
-    if len(value) > LONGEST_SERVICE_ACCOUNT:
-        return f"is longer than {LONGEST_SERVICE_ACCOUNT} characters"
-    if "*" in value:
-        return "may hold no *"
-    parts = value.split("/")
-    return None if len(parts) <= 2 and all(parts) else "must be NAME or NAMESPACE/NAME"
+def _check_custom(at: Location, source: Source) -> Iterator[Finding]:
+    for yaml, _ in _fields(source):
+        if positive(yaml) in NOT_IN_CUSTOM:
+            yield Finding("HBK0311", (*at, yaml), f"{yaml} cannot be asked by a CUSTOM policy")
 
 
-def _check_to(at: Location, rule: Rule, action: Action) -> Iterator[Finding]:
+def _check_connections(at: Location, rule: Rule, action: Action) -> Iterator[Finding]:
+    """Rules that lose a condition on TCP, where what is of HTTP cannot be seen, and do not say which ports they mean."""
+    if any(each.key == "destination.port" for each in rule.when):
+        return
+    does = {Action.DENY: "denies", Action.AUDIT: "notes", Action.CUSTOM: "has the service asked about"}.get(action, "")
+    message = f"on TCP ports {{what}} cannot be seen: there this rule {does} every connection that its other fields mean"
     for index, entry in enumerate(rule.to or ()):
-        here: Location = (*at, "to", index, "operation")
         operation = entry.operation
-        if operation == Operation():
-            yield Finding("HBK0302", here, "an empty operation says nothing", "remove `to` to mean every request")
-        yield from _check_values(here, operation)
-        yield from _check_ports(here, operation)
-        if action is Action.DENY and _only_http(operation):
-            message = "on TCP ports methods, paths and hosts cannot be seen: this rule denies every connection to them"
-            yield Finding("HBK0304", here, message)
+        if _has_http(operation) and not _has_ports(operation):
+            yield Finding("HBK0304", (*at, "to", index, "operation"), message.format(what="methods, paths and hosts"))
+    if rule.to and all(_has_http(entry.operation) or _has_ports(entry.operation) for entry in rule.to):
+        return
+    for index, each in enumerate(rule.from_ or ()):
+        if each.source.request_principals or each.source.not_request_principals:
+            yield Finding("HBK0304", (*at, "from", index, "source"), message.format(what="tokens"))
+    for index, condition in enumerate(rule.when):
+        if condition.key.startswith(("request.headers", "request.auth")):
+            yield Finding("HBK0304", (*at, "when", index), message.format(what="headers and tokens"))
 
 
-def _only_http(operation: Operation) -> bool:
-    http = operation.hosts + operation.not_hosts + operation.methods + operation.not_methods + operation.paths + operation.not_paths
-    return bool(http) and not operation.ports and not operation.not_ports
+def _has_http(operation: Operation) -> bool:
+    wanted = operation.hosts + operation.methods + operation.paths
+    return bool(wanted + operation.not_hosts + operation.not_methods + operation.not_paths)
 
 
-def _check_values(at: Location, clause: Source | Operation) -> Iterator[Finding]:
-    for name, field in type(clause).model_fields.items():
-        yaml = field.alias or name
-        for index, value in enumerate(getattr(clause, name)):
-            if not value:
-                yield Finding("HBK0302", (*at, yaml, index), "an empty value matches nothing")
-            elif (
-                "*" in value[1:-1] and "{" not in value and yaml.lower().removeprefix("not") in ("principals", "hosts", "methods", "paths")
-            ):
-                yield Finding(
-                    "HBK0306", (*at, yaml, index), f"the * inside {value!r} stands for itself: only a first or last * is a wildcard"
-                )
-
-
-def _check_ports(at: Location, operation: Operation) -> Iterator[Finding]:
-    for name, values in (("ports", operation.ports), ("notPorts", operation.not_ports)):
-        for index, value in enumerate(values):
-            if not (value.isascii() and value.isdigit() and int(value) <= 65535):
-                yield Finding("HBK0107", (*at, name, index), f"{value!r} is no port number; ports go from 1 to 65535, without ranges")
+def _has_ports(operation: Operation) -> bool:
+    return bool(operation.ports or operation.not_ports)

@@ -6,18 +6,15 @@ from collections.abc import Iterator
 from typing import Literal
 
 from hauberk.api.authorization_check import check_rules
-from hauberk.api.authorization_rule import Action, Condition, From, Operation, Rule, Source, To
+from hauberk.api.authorization_rule import Action, Operation, Rule, Source
 from hauberk.api.dry_run import DRY_RUN, check_dry_run, is_dry_run
 from hauberk.api.finding import Finding
 from hauberk.api.metadata import ApiObject
 from hauberk.api.model import ApiModel
 from hauberk.api.selector import WorkloadSelector
-from hauberk.api.target import TargetRef
+from hauberk.api.target import TargetRef, check_istio_targets
 
-__all__ = [
-    *("DRY_RUN", "Action", "AuthorizationPolicy", "AuthorizationPolicySpec", "Condition", "From", "Operation", "Provider"),
-    *("Rule", "Source", "To"),
-]
+__all__ = ["DRY_RUN", "Action", "AuthorizationPolicy", "AuthorizationPolicySpec", "Operation", "Provider", "Rule", "Source"]
 
 
 class Provider(ApiModel):
@@ -55,5 +52,18 @@ class AuthorizationPolicy(ApiObject):
         return is_dry_run(self.metadata.annotations)
 
     def findings(self) -> Iterator[Finding]:
+        spec = self.spec
         yield from check_dry_run(self.metadata.annotations)
-        yield from check_rules(self.spec.rules, self.spec.action)
+        yield from check_istio_targets(self.metadata.namespace, spec.selector, spec.target_ref, spec.target_refs)
+        yield from self._check_action()
+        yield from check_rules(spec.rules, spec.action)
+
+    def _check_action(self) -> Iterator[Finding]:
+        action, provider = self.spec.action, self.spec.provider
+        if self.dry_run and action in (Action.AUDIT, Action.CUSTOM):
+            at = ("metadata", "annotations", DRY_RUN)
+            yield Finding("HBK0308", at, f"{action} has no dry-run; only ALLOW and DENY have one")
+        if action is Action.CUSTOM and not (provider and provider.name):
+            yield Finding("HBK0315", ("spec", "provider"), "CUSTOM needs provider.name: the service that is asked")
+        if action is not Action.CUSTOM and provider:
+            yield Finding("HBK0315", ("spec", "provider"), f"{action} asks no provider", "remove provider, or take the action CUSTOM")

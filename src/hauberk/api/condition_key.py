@@ -116,3 +116,9 @@ def _metadata(text: str) -> ConditionKey:
     if not found:
         raise ConditionKeyError(f"{text!r} must be experimental.envoy.filters.FILTER[KEY]")
     return ConditionKey(ConditionKind.METADATA, (found[1], found[2]))
+
+
+def condition_words() -> tuple[str, ...]:
+    """Every key as it is written."""
+    ends = {ConditionKind.HEADER: "[NAME]", ConditionKind.CLAIM: "[NAME]", ConditionKind.METADATA: ".FILTER[KEY]"}
+    return tuple(f"{kind}{ends.get(kind, '')}" for kind in ConditionKind)

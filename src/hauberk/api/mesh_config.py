@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from hauberk.api.duration import Duration
 from hauberk.api.extension_provider import ExtensionProvider
+from hauberk.api.extension_provider_check import check_providers
 from hauberk.api.finding import Finding, Location
 from hauberk.api.mesh_config_fields import MESH_FIELDS, PROXY_FIELDS
 from hauberk.api.mesh_tls import MeshMtls, TlsSettings, check_tls
@@ -159,4 +160,5 @@ def _check(config: MeshConfig) -> list[Finding]:
         findings.append(Finding("HBK0107", at, "a certificate must live for at least one second"))
     findings += check_tls(config.hauberk.tls, config.mesh_mtls)
     findings += check_entries(config.hauberk.workload_entries)
+    findings += check_providers(("extensionProviders",), config.extension_providers)
     return findings

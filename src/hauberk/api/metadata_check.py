@@ -23,8 +23,8 @@ def check_metadata(found: ApiObject, kind: Kind) -> Iterator[Finding]:
     if metadata.namespace and (fault := label_fault(metadata.namespace)):
         yield Finding("HBK0108", ("metadata", "namespace"), f"{metadata.namespace!r} is no name of a Namespace: it {fault}")
     yield from _check_labels(found, ())
-    if DRY_RUN in metadata.annotations and kind.name != "AuthorizationPolicy":
-        yield Finding("HBK0301", ("metadata", "annotations", DRY_RUN), f"a {kind.name} has no dry-run", "remove the annotation")
+    if DRY_RUN in metadata.annotations and kind.name not in ("AuthorizationPolicy", "RateLimitPolicy"):
+        yield Finding("HBK0308", ("metadata", "annotations", DRY_RUN), f"a {kind.name} has no dry-run", "remove the annotation")
 
 
 def _check_labels(model: ApiModel, at: Location) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """Objects survive being documents, and being JSON."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Literal, get_origin
 
 import pytest
@@ -59,7 +60,11 @@ def test_an_empty_rule_stays_one() -> None:
 def test_every_version_of_a_kind_is_read_as_its_first() -> None:
     for kind in KINDS:
         for version in kind.api_versions:
-            spec = {"Pod": POD["spec"], "Deployment": {"selector": {}, "template": {"spec": POD["spec"]}}}.get(kind.name, {})
+            spec = {
+                "Pod": POD["spec"],
+                "Deployment": {"selector": {}, "template": {"spec": POD["spec"]}},
+                "RateLimitPolicy": {"limits": [{"name": "a", "requests": 1, "per": "second"}]},
+            }.get(kind.name, {})
             document = {"apiVersion": version, "kind": kind.name, "metadata": {"name": "a"}, **({"spec": spec} if spec else {})}
             assert from_document(document).api_version == kind.api_versions[0]
 
@@ -86,7 +91,13 @@ def below(nested: Nested | None, annotation: Any) -> Any:
     return [document] if get_origin(annotation) is tuple else document
 
 
-SAMPLES: dict[Any, Any] = {str: "x", tuple[str, ...]: ["x"], Literal["True", "False", "Unknown"]: "True", Operator: "Exists"}
+SAMPLES: dict[Any, Any] = {
+    timedelta: "1s",
+    str: "x",
+    tuple[str, ...]: ["x"],
+    Literal["True", "False", "Unknown"]: "True",
+    Operator: "Exists",
+}
 CASES = [
     pytest.param(model, field.alias or name, id=f"{model.__name__}-{name}")
     for model in models()

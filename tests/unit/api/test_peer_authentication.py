@@ -39,4 +39,4 @@ def test_a_mode_that_does_not_exist_is_a_mistake(told: Told) -> None:
 
 def test_there_is_no_dry_run(told: Told) -> None:
     text = HEAD.replace("name: default", "name: default, annotations: {istio.io/dry-run: 'false'}")
-    assert told(text) == [("HBK0301", "metadata.annotations['istio.io/dry-run']")]
+    assert told(text) == [("HBK0308", "metadata.annotations['istio.io/dry-run']")]
