@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from hauberk.citadel.attestation import Attested
-from hauberk.citadel.bundle_fetch import CIPHERS
 from hauberk.citadel.ground import Ground
 from hauberk.citadel.issuing import Issued
 from hauberk.citadel.key_store import KeyUnreadable
@@ -22,6 +21,7 @@ from hauberk.citadel.state_issued import write_revoked
 from hauberk.identity.spiffe_id import SpiffeId
 from hauberk.identity.template import PublicKey
 from hauberk.kit.log import logger
+from hauberk.kit.web_fetch import CIPHERS
 
 ENDPOINT_PATH: Final = "/hauberk/bundle-endpoint"
 HOLDER: Final = "outside bundle endpoint"

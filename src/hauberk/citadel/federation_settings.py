@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from hauberk.citadel.bundle_url import InvalidNetwork, Network, read_networks
 from hauberk.citadel.federation import SOONEST, Profile
 from hauberk.identity.trust import REFRESH_HINT
+from hauberk.kit.networks import InvalidNetwork, Network, read_networks
 
 LISTEN_VARIABLE: Final = "HAUBERK_BUNDLE_LISTEN"
 REFRESH_VARIABLE: Final = "HAUBERK_BUNDLE_REFRESH_SECONDS"

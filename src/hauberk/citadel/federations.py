@@ -7,8 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import NoReturn
 
-from hauberk.citadel.bundle_fetch import FetchFailed, Server, SpiffeServer, WebServer, fetch_bundle
-from hauberk.citadel.bundle_url import InvalidUrl, parse_url
+from hauberk.citadel.bundle_fetch import Server, SpiffeServer, bundle_url, fetch_bundle
 from hauberk.citadel.federation import (
     Federated,
     FederationRefused,
@@ -29,6 +28,8 @@ from hauberk.identity.event import Event, EventKind
 from hauberk.identity.spiffe_id import SpiffeId
 from hauberk.identity.trust import ForeignBundle, Trust
 from hauberk.kit.log import logger
+from hauberk.kit.web_fetch import FetchFailed, WebServer
+from hauberk.kit.web_url import InvalidUrl
 
 _log = logger("federation")
 
@@ -224,7 +225,7 @@ _FETCH_HINT = "check URL, profile and network; or hand the bundle over as a file
 def _check_url(source: Source) -> None:
     try:
         if source.url:
-            parse_url(source.url)
+            bundle_url(source.url)
     except InvalidUrl as exc:
         raise FederationRefused(str(exc), "give an https URL, or a file") from exc
 

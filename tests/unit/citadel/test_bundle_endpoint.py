@@ -16,7 +16,7 @@ from tests.unit.citadel.foreign import LOOPBACK, Domain, WebAuthority
 
 from hauberk.citadel.authority import Citadel
 from hauberk.citadel.bundle_endpoint import BundleEndpoint
-from hauberk.citadel.bundle_fetch import FetchFailed, SpiffeServer, WebServer, fetch_bundle
+from hauberk.citadel.bundle_fetch import SpiffeServer, fetch_bundle
 from hauberk.citadel.endpoint_identity import FileIdentity, Identity, SvidIdentity, endpoint_id
 from hauberk.citadel.federation import Profile
 from hauberk.citadel.federation_settings import Listen
@@ -25,6 +25,7 @@ from hauberk.citadel.settings import CitadelSettings
 from hauberk.identity.bundle_document import parse_bundle
 from hauberk.identity.trust import Trust
 from hauberk.identity.trust_bundle import to_pem
+from hauberk.kit.web_fetch import FetchFailed, WebServer
 
 
 class Stopped:

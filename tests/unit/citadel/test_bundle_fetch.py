@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from tests.unit.citadel.foreign import LOOPBACK, Domain, Handle, WebAuthority, answering, tls_server
 
-from hauberk.citadel.bundle_fetch import FetchFailed, Server, SpiffeServer, WebServer, fetch_bundle
+from hauberk.citadel.bundle_fetch import Server, SpiffeServer, fetch_bundle
 from hauberk.identity.bundle_document import MAX_BYTES
 from hauberk.identity.spiffe_id import SpiffeId
 from hauberk.identity.trust_bundle import to_pem
+from hauberk.kit.web_fetch import FetchFailed, WebServer
 
 ENDPOINT = "/hauberk/bundle-endpoint"
 

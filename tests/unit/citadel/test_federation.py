@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.unit.citadel.foreign import Domain
 
-from hauberk.citadel.bundle_fetch import FetchFailed, Server, SpiffeServer
+from hauberk.citadel.bundle_fetch import Server, SpiffeServer
 from hauberk.citadel.federation import FederationRefused, Profile, Source, accept_bundle, check_source, poll_interval
 from hauberk.citadel.federation_settings import FederationSettings
 from hauberk.citadel.federations import Federations
@@ -22,6 +22,7 @@ from hauberk.identity.spiffe_id import SpiffeId
 from hauberk.identity.trust import Trust
 from hauberk.identity.trust_bundle import to_pem
 from hauberk.kit.clock import SystemClock
+from hauberk.kit.web_fetch import FetchFailed
 
 URL = "https://b.example/"
 ENDPOINT = "spiffe://b.td/hauberk/bundle-endpoint"
