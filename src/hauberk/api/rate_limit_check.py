@@ -43,7 +43,7 @@ def check_limits(at: Location, limits: tuple[Limit, ...]) -> Iterator[Finding]:
 def _check_rate(at: Location, limit: Limit) -> Iterator[Finding]:
     if not SHORTEST_PERIOD <= limit.per <= LONGEST_PERIOD:
         yield Finding("HBK0330", (*at, "per"), "the time of a limit must be between 100ms and 24h")
-    for name, value in (("requests", limit.requests), ("burst", limit.size)):
+    for name, value in (("requests", limit.requests), ("burst", limit.burst or 1)):
         if value > MOST_REQUESTS:
             yield Finding("HBK0107", (*at, name), f"{value} is out of range; it must be at most {MOST_REQUESTS:,}")
 
