@@ -21,10 +21,11 @@ from hauberk.agent.sidecar_pod import PodRef
 from hauberk.identity.spiffe_id import workload_id
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import logger
-from hauberk.telemetry.decode import Decoded, Decoder, Owner, UndecodableLine, build_record
+from hauberk.telemetry.decode import Decoder, Owner, UndecodableLine, build_record
 from hauberk.telemetry.edges import Edge, Edges
+from hauberk.telemetry.entry import Entry
 from hauberk.telemetry.record import AccessRecord
-from hauberk.telemetry.store import Limits, RecordQuery, RecordStore, party_matches
+from hauberk.telemetry.store import Limits, RecordQuery, RecordStore, are_between
 
 # A sidecar's file beyond this begins anew; what was in it is in the store.
 ROTATE_BYTES = 16 << 20
@@ -65,12 +66,12 @@ class Follower:
         self._waiting: deque[AccessRecord] = deque(maxlen=FOLLOWED_AT_ONCE)
         self._arrived = asyncio.Event()
 
-    def offer(self, decoded: list[Decoded]) -> None:
+    def offer(self, entries: list[Entry]) -> None:
         """The matching ones are waiting for the follower."""
-        for item in decoded:
-            if _wanted(self._query, item):
+        for entry in entries:
+            if _wanted(self._query, entry):
                 with suppress(UndecodableLine):
-                    self._waiting.append(build_record(item.entry.line, item.entry.source, item.entry.destination))
+                    self._waiting.append(build_record(entry.line, entry.between.source, entry.between.destination))
         if self._waiting:
             self._arrived.set()
 
@@ -193,7 +194,7 @@ class Records:
             self._store = RecordStore.open(self._path, self._limits)
         return self._store
 
-    def _read(self, source: _Source) -> list[Decoded]:
+    def _read(self, source: _Source) -> list[Entry]:
         """What is new of that file, kept and counted."""
         store = self._opened()
         if not source.located:
@@ -204,7 +205,7 @@ class Records:
             return []
         decoded = self._decoded(lines, source.decoder)
         try:
-            store.append([item.entry for item in decoded], [source.tail.position])
+            store.append(decoded, [source.tail.position])
         except sqlite3.Error as exc:
             # A full disk, most likely: these are lost, those that come when there is room again are not.
             self._dropped += len(decoded)
@@ -213,17 +214,18 @@ class Records:
             self._kept += len(decoded)
         return decoded
 
-    def _decoded(self, lines: list[bytes], decoder: Decoder) -> list[Decoded]:
-        decoded: list[Decoded] = []
+    def _decoded(self, lines: list[bytes], decoder: Decoder) -> list[Entry]:
+        decoded: list[Entry] = []
         second = int(self._clock.monotonic())
+        decode, count, keep = decoder.decode, self._edges.add, decoded.append
         for line in lines:
             try:
-                item = decoder.decode(line)
+                entry = decode(line)
             except UndecodableLine:
                 self._dropped += 1
                 continue
-            self._edges.add(item, second)
-            decoded.append(item)
+            count(entry, second)
+            keep(entry)
         return decoded
 
     def _finish(self, source: _Source) -> None:
@@ -247,12 +249,9 @@ class Records:
             await EnvoyAdmin(source.tail.path.with_name("admin.sock")).request("POST", "/reopen_logs")
 
 
-def _wanted(query: RecordQuery, item: Decoded) -> bool:
-    entry = item.entry
+def _wanted(query: RecordQuery, entry: Entry) -> bool:
     if query.denied and not entry.denied:
         return False
-    if query.request_id is not None and entry.request_id != query.request_id:
+    if query.request_id is not None and entry.request_id != query.request_id.encode(errors="replace"):
         return False
-    if query.source is not None and not party_matches(entry.source, query.source):
-        return False
-    return query.destination is None or party_matches(entry.destination, query.destination)
+    return are_between(entry.between.source, entry.between.destination, query.source, query.destination)

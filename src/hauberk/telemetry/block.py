@@ -2,27 +2,30 @@
 
 import struct
 from collections.abc import Iterable, Iterator
-from hashlib import blake2b
 from typing import NamedTuple
+from zlib import crc32
 
-_ROW = struct.Struct("<qIIQB")
-_HASH = struct.Struct("<Q")
+_ROW = struct.Struct("<qIIB")
+_HASH = struct.Struct("<I")
 _BETWEEN = b"\n"  # no line holds one: that is what makes it a line
+
+# What a record is chosen by, as it is packed: see `Row`.
+RowValues = tuple[int, int, int, int]
 
 
 class Row(NamedTuple):
-    """What a record is chosen by: microseconds since the epoch, numbers of its parties, `hash_request_id`, whether it was denied."""
+    """What a record is chosen by: microseconds since the epoch, the number of its parties, `hash_request_id`, whether it was denied."""
 
     time: int
-    source: int
-    destination: int
+    between: int
     request: int
     denied: int
 
 
-def pack_rows(rows: Iterable[Row]) -> bytes:
+def pack_rows(rows: Iterable[RowValues]) -> bytes:
     """`rows` one behind the other."""
-    return b"".join([_ROW.pack(*row) for row in rows])
+    pack = _ROW.pack
+    return b"".join([pack(*row) for row in rows])
 
 
 def read_rows(packed: bytes) -> Iterator[Row]:
@@ -40,9 +43,9 @@ def split_lines(joined: bytes) -> list[bytes]:
     return joined.split(_BETWEEN)
 
 
-def hash_request_id(request_id: str) -> int:
-    """A request id as a number of 64 bits; 0 is none."""
-    return _HASH.unpack(blake2b(request_id.encode(errors="replace"), digest_size=8).digest())[0] if request_id else 0
+# A request id as a number of 32 bits, 0 if there is none: quick to make. Two may have the same, so whoever has found a record by it has
+# to look at the record.
+hash_request_id = crc32
 
 
 def needle(request: int) -> bytes:

@@ -8,16 +8,20 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-from hauberk.telemetry.decision import is_denied, read_decision
-from hauberk.telemetry.layout import read_fields
+from hauberk.telemetry.decision import is_denied, read_decision, refused_by
+from hauberk.telemetry.entry import Between, Entry
+from hauberk.telemetry.layout import COUNTED, END_OF_HEAD, SEPARATOR, read_fields, read_head, separators
 from hauberk.telemetry.record import AccessRecord, Party, Reporter, Tls
-from hauberk.telemetry.store import Entry
 
 # W3C Trace Context: version, trace, span, flags. What a caller made up otherwise is not passed off as a trace.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-.*")
 _MOST_KNOWN = 10_000  # strangers of many addresses must not fill the memory
+_SEPARATOR, _END_OF_HEAD = SEPARATOR.encode(), END_OF_HEAD.encode()
+_ANSWERED = b"via_upstream"  # details of nearly all requests
+_DIGITS = 16  # of microseconds since 1970, until 2286
+_ABOUT_PARTIES = ("la", "c", "u", "w", "ch", "n", "pi")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -39,13 +43,6 @@ class Owner:
 Resolve = Callable[[str], tuple[str, str] | None]
 
 
-class Decoded(NamedTuple):
-    """A line with what it is stored by and counted by; values that do not apply may be empty texts."""
-
-    entry: Entry
-    fields: dict[str, Any]
-
-
 class Decoder:
     """Reads what the sidecar of `owner` writes.
 
@@ -56,51 +53,66 @@ class Decoder:
     def __init__(self, owner: Owner, resolve: Resolve) -> None:
         self._owner = owner
         self._resolve = resolve
-        self._known: dict[tuple[object, ...], tuple[Party, Party]] = {}
+        self._known: dict[bytes, tuple[Between, int]] = {}
 
     def forget(self) -> None:
         """`resolve` may answer otherwise from now on."""
         self._known.clear()
 
-    def decode(self, line: bytes) -> Decoded:
+    def decode(self, line: bytes) -> Entry:
         """What `line` is about; raises UndecodableLine."""
         try:
-            fields = read_fields(line)
-            source, destination = self._parties(fields)
-            entry = Entry(int(fields["t"]), source, destination, is_denied(fields), fields.get("r") or "", line)
+            return self._request(line) or self._connection(line)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise UndecodableLine(f"not a line of a sidecar: {exc}") from exc
-        return Decoded(entry, fields)
 
-    def _parties(self, fields: dict[str, Any]) -> tuple[Party, Party]:
-        get = fields.get
-        # All that `_parties` looks at.
-        key = (fields["d"], get("oi"), get("pi"), get("c"), get("u"), get("la"), get("w"), get("n"), get("ch"))
-        parties = self._known.get(key)
-        if parties is None:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            parties = self._known[key] = _parties(fields, self._owner, self._resolve)
-        return parties
+    def _request(self, line: bytes) -> Entry | None:
+        # As few steps as possible: what is done here is done for every request of this machine.
+        head, found, rest = line.partition(_END_OF_HEAD)
+        if not found:
+            return None
+        between, number = self._known.get(head) or self._learn(head)
+        time, taken, status, details, request, _ = rest.split(_SEPARATOR, COUNTED)
+        if rest.count(_SEPARATOR) != number or len(time) != _DIGITS:
+            raise ValueError("not as many values or digits as it should have")
+        denied = details != _ANSWERED and refused_by(details.decode("utf-8", "replace"))
+        return Entry(between, int(time), denied, int(status) >= 500, int(taken or 0), request, rest)
+
+    def _learn(self, head: bytes) -> tuple[Between, int]:
+        """What that head says, and how many separators the rest of its lines has."""
+        fields = read_head(head)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        known = self._known[head] = self._between(fields, head), separators(head)
+        return known
+
+    def _connection(self, line: bytes) -> Entry:
+        fields = read_fields(line)
+        if not all(isinstance(fields.get(key) or "", str) for key in _ABOUT_PARTIES) or len(fields["t"]) != _DIGITS:
+            raise ValueError("a name or an address is no text, or a time is none")
+        taken = int(duration_ms(fields) * 1000)
+        return Entry(self._between(fields), int(fields["t"]), is_denied(fields), bool(fields.get("ut")), taken, b"", line)
+
+    def _between(self, fields: dict[str, Any], head: bytes = b"") -> Between:
+        source, destination = _parties(fields, self._owner, self._resolve)
+        outbound, http = fields["d"] == "o", fields["k"] == "h"
+        return Between(source=source, destination=destination, outbound=outbound, http=http, mutual=bool(fields.get("pi")), head=head)
 
 
 def _parties(fields: dict[str, Any], owner: Owner, resolve: Resolve) -> tuple[Party, Party]:
-    own = fields.get("oi") or owner.identity
     peer = fields.get("pi") or ""
-    cluster = fields.get("c") or ""
     if fields["d"] == "o":
-        source = Party(own, owner.pod, owner.namespace, owner.address)
-        address = fields.get("u") or fields.get("la") or ""
-        host = host_of(address)
+        source = Party(owner.identity, owner.pod, owner.namespace, owner.address)
+        host = host_of(fields.get("u") or fields.get("la"))
         pod, namespace = _named(fields.get("w"), host) or resolve(host) or ("", "")
-        service, port = _service_of_cluster(cluster)
+        service, port = _service_of_cluster(fields.get("c") or "")
         return source, Party(peer, pod, namespace, host, service, port or port_of(fields.get("la")))
     caller = fields.get("ch") or ""
     pod, namespace = resolve(caller) or ("", "")
     service, port = _service_of_name(fields.get("n"))
-    port = port or _service_of_cluster(cluster)[1] or port_of(fields.get("la"))
     address = owner.address or host_of(fields.get("la"))
-    return Party(peer, pod, namespace, caller), Party(own, owner.pod, owner.namespace, address, service, port)
+    port = port or port_of(fields.get("la"))
+    return Party(peer, pod, namespace, caller), Party(owner.identity, owner.pod, owner.namespace, address, service, port)
 
 
 def duration_ms(fields: dict[str, Any]) -> float:

@@ -3,16 +3,15 @@
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
-from hauberk.telemetry.decode import Decoded, duration_ms
+from hauberk.telemetry.entry import Between, Entry
 from hauberk.telemetry.record import Party
 from hauberk.telemetry.store import workload_of
 
 LONGEST_WINDOW = 60  # seconds
 MAX_EDGES = 10_000  # per second; strangers of many addresses must not fill the memory
-# Upper bounds of latency classes in milliseconds, each an eighth above the one before: a percentile is right to 6 %.
-_BOUNDS = tuple(0.01 * 1.125**step for step in range(160))
+# Upper bounds of latency classes in microseconds, each an eighth above the one before: a percentile is right to 6 %.
+_BOUNDS = tuple(10 * 1.125**step for step in range(160))
 
 EdgeKey = tuple[str, str, str, str]
 
@@ -38,28 +37,19 @@ class Edge:
 class _Count:
     """One side's view of one edge."""
 
-    protocol: str = ""
+    http: bool = True
     number: int = 0
     denied: int = 0
     failed: int = 0
     mtls: int = 0
     latencies: dict[int, int] = field(default_factory=dict)
 
-    def add(self, fields: dict[str, Any], denied: bool) -> None:
-        self.protocol = "HTTP" if fields["k"] == "h" else "TCP"
-        self.number += 1
-        self.denied += denied
-        self.failed += (fields.get("s") or 0) >= 500 or (fields["k"] != "h" and bool(fields.get("ut")))
-        self.mtls += bool(fields.get("pi"))
-        latency = bisect_left(_BOUNDS, duration_ms(fields))
-        self.latencies[latency] = self.latencies.get(latency, 0) + 1
-
-    def merge(self, other: "_Count") -> None:
-        self.protocol = other.protocol or self.protocol
+    def merge(self, other: "_Count", *, mutual: bool, http: bool) -> None:
+        self.http = http
         self.number += other.number
         self.denied += other.denied
         self.failed += other.failed
-        self.mtls += other.mtls
+        self.mtls += other.number if mutual else 0
         for latency, number in other.latencies.items():
             self.latencies[latency] = self.latencies.get(latency, 0) + number
 
@@ -69,16 +59,14 @@ class _Count:
         for latency in sorted(self.latencies):
             left -= self.latencies[latency]
             if left <= 0:
-                return _BOUNDS[min(latency, len(_BOUNDS) - 1)]
+                return _BOUNDS[min(latency, len(_BOUNDS) - 1)] / 1000
         return 0.0
 
 
 @dataclass(slots=True)
 class _Second:
     number: int
-    # Each edge is seen by both sides, or by one if the other has no sidecar: counted apart, they are not counted twice.
-    source: dict[EdgeKey, _Count] = field(default_factory=dict)
-    destination: dict[EdgeKey, _Count] = field(default_factory=dict)
+    counts: dict[Between, _Count] = field(default_factory=dict)
 
 
 class Edges:
@@ -86,47 +74,43 @@ class Edges:
 
     def __init__(self) -> None:
         self._seconds: deque[_Second] = deque(maxlen=LONGEST_WINDOW + 1)
-        self._keys: dict[tuple[Party, Party], EdgeKey] = {}
 
-    def add(self, decoded: Decoded, second: int) -> None:
-        """`decoded` arrived in `second`."""
+    def add(self, entry: Entry, second: int) -> None:
+        """`entry` arrived in `second`."""
         if not self._seconds or self._seconds[-1].number != second:
             self._seconds.append(_Second(second))
-        current = self._seconds[-1]
-        counts = current.source if decoded.fields["d"] == "o" else current.destination
-        key = self._key(decoded.entry.source, decoded.entry.destination)
-        count = counts.get(key)
+        counts = self._seconds[-1].counts
+        count = counts.get(entry.between)
         if count is None:
             if len(counts) >= MAX_EDGES:
                 return
-            count = counts[key] = _Count()
-        count.add(decoded.fields, decoded.entry.denied)
+            count = counts[entry.between] = _Count()
+        count.number += 1
+        if entry.denied:
+            count.denied += 1
+        if entry.failed:
+            count.failed += 1
+        latency = bisect_left(_BOUNDS, entry.microseconds)
+        count.latencies[latency] = count.latencies.get(latency, 0) + 1
 
     def edges(self, now: int, window: int) -> tuple[Edge, ...]:
         """All edges of the `window` whole seconds before second `now`, busiest first."""
         window = max(1, min(window, LONGEST_WINDOW))
+        # Each edge is seen by both sides, or by one if the other has no sidecar: counted apart, they are not counted twice.
         source: dict[EdgeKey, _Count] = {}
         destination: dict[EdgeKey, _Count] = {}
-        # A copy: another thread may be adding to the newest second.
+        # Copies: another thread may be adding to the newest second.
         for second in tuple(self._seconds):
             if now - window <= second.number < now:
-                _sum(source, second.source)
-                _sum(destination, second.destination)
+                for between, count in tuple(second.counts.items()):
+                    total = (source if between.outbound else destination).setdefault(_key(between), _Count())
+                    total.merge(count, mutual=between.mutual, http=between.http)
         found = (_edge(key, source.get(key), destination.get(key), window) for key in source.keys() | destination.keys())
         return tuple(sorted(found, key=lambda edge: (-edge.rate, edge.source, edge.destination)))
 
-    def _key(self, source: Party, destination: Party) -> EdgeKey:
-        key = self._keys.get((source, destination))
-        if key is None:
-            if len(self._keys) >= MAX_EDGES:
-                self._keys.clear()
-            key = self._keys[source, destination] = (*_name_of(source), *_name_of(destination))
-        return key
 
-
-def _sum(total: dict[EdgeKey, _Count], part: dict[EdgeKey, _Count]) -> None:
-    for key, count in tuple(part.items()):
-        total.setdefault(key, _Count()).merge(count)
+def _key(between: Between) -> EdgeKey:
+    return (*_name_of(between.source), *_name_of(between.destination))
 
 
 def _edge(key: EdgeKey, source: _Count | None, destination: _Count | None, window: int) -> Edge:
@@ -139,7 +123,7 @@ def _edge(key: EdgeKey, source: _Count | None, destination: _Count | None, windo
         source_namespace=key[1],
         destination=key[2],
         destination_namespace=key[3],
-        protocol=first.protocol,
+        protocol="HTTP" if first.http else "TCP",
         rate=most.number / window,
         denied=max(count.denied for count in seen) / window,
         failed=max(count.failed for count in seen) / window,

@@ -17,8 +17,9 @@ SEPARATOR: Final = "\x1f"
 END_OF_HEAD: Final = "\x1e"
 
 _TLS: Final = ("pi", "tv", "tc", "tg")
-# The reader of `telemetry/decode.py` takes those up to the request's id by their places.
+# What every line is read for, by place: when it began, how long it took, status, details, request id.
 _COUNTED: Final = ("t", "us", "s", "x", "r")
+COUNTED: Final = len(_COUNTED)
 _TOLD: Final = ("f", "bi", "bo", "m", "a", "p", "v", "g", "tp")
 
 # Behind a tag of kind, direction and version: lines outlive the release that wrote them, so a layout is never changed, only followed
@@ -44,7 +45,7 @@ def line_format(tag: str, keys: Mapping[str, str]) -> str:
 
 def read_fields(line: bytes) -> dict[str, Any]:
     """The keys of a line and their values, absent where they do not apply. ValueError or KeyError if no sidecar wrote it."""
-    fields = _read_json(line) if line.startswith(b"{") else _read_text(line.decode("utf-8", "replace").rstrip("\n"))
+    fields = _read_json(line) if line.startswith(b"{") else _read_text(line)
     return {key: value for key, value in fields.items() if value != ""}
 
 
@@ -55,12 +56,27 @@ def _read_json(line: bytes) -> dict[str, Any]:
     return document
 
 
-def _read_text(line: str) -> dict[str, Any]:
-    head, _, rest = line.partition(END_OF_HEAD)
-    tag, *values = head.split(SEPARATOR)
-    fields: dict[str, Any] = {"k": tag[:1], "d": tag[1:2]}
-    fields |= zip(HEADS[tag], values, strict=True)
-    fields |= zip(RESTS[tag], rest.split(SEPARATOR), strict=True)
+def read_head(head: bytes) -> dict[str, Any]:
+    """The keys of a head and their values, which may be empty."""
+    tag, *values = head.decode("utf-8", "replace").split(SEPARATOR)
+    return {"k": tag[:1], "d": tag[1:2]} | dict(zip(HEADS[tag], values, strict=True))
+
+
+def separators(head: bytes) -> int:
+    """How many stand between the values behind that head."""
+    return len(RESTS[_tag_of(head)]) - 1
+
+
+def _tag_of(head: bytes) -> str:
+    """What the head begins with."""
+    return head.partition(SEPARATOR.encode())[0].decode("utf-8", "replace")
+
+
+def _read_text(line: bytes) -> dict[str, Any]:
+    head, _, rest = line.rstrip(b"\n").partition(END_OF_HEAD.encode())
+    fields = read_head(head)
+    values = rest.decode("utf-8", "replace").split(SEPARATOR)
+    fields |= zip(RESTS[_tag_of(head)], values, strict=True)
     for number in ("s", "g"):
         if fields[number]:
             fields[number] = int(fields[number])

@@ -1,8 +1,8 @@
 """Where access records are kept: the last million in SQLite, on bounded disk.
 
 A record is stored as the line its sidecar wrote. What queries select by stands beside the lines, packed, a block of records in one
-row: an index with one entry a record would cost more than all the rest, because it is written to at a thousand places at once. The
-two parties are interned: a mesh has few of them.
+row: an index with one entry a record would cost more than all the rest, because it is written to at a thousand places at once. Who
+speaks with whom, and the beginning of the line that says so, is stored once: a mesh has few of them.
 """
 
 import heapq
@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from hauberk.telemetry.block import Row, hash_request_id, join_lines, needle, pack_rows, read_rows, split_lines
+from hauberk.telemetry.block import Row, RowValues, hash_request_id, join_lines, needle, pack_rows, read_rows, split_lines
+from hauberk.telemetry.entry import Between, Entry, whole_line
 from hauberk.telemetry.record import Party
 
 _SCHEMA_VERSION = 3
 # In a block the lines come last: a search reads the beginning of a row only.
 _SCHEMA = """
-CREATE TABLE parties(id INTEGER PRIMARY KEY, identity TEXT, pod TEXT, namespace TEXT, address TEXT, service TEXT, port INTEGER);
+CREATE TABLE betweens(id INTEGER PRIMARY KEY, head BLOB NOT NULL, source TEXT NOT NULL, destination TEXT NOT NULL);
 CREATE TABLE positions(file TEXT PRIMARY KEY, inode INTEGER NOT NULL, offset INTEGER NOT NULL);
 CREATE TABLE blocks(
     id INTEGER PRIMARY KEY, number INTEGER NOT NULL, newest INTEGER NOT NULL, denied INTEGER NOT NULL,
@@ -31,7 +32,7 @@ CREATE INDEX blocks_denied ON blocks(newest) WHERE denied;
 # Not synchronous: records that a power cut takes are no loss; the file stays whole all the same.
 _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-8000", "journal_size_limit=16777216", "temp_store=MEMORY")
 _INSERT = "INSERT OR REPLACE INTO blocks(id, number, newest, denied, rows, lines) VALUES(?,?,?,?,?,?)"
-_INSERT_PARTY = "INSERT INTO parties(id, identity, pod, namespace, address, service, port) VALUES(?,?,?,?,?,?,?)"
+_INSERT_BETWEEN = "INSERT INTO betweens(id, head, source, destination) VALUES(?,?,?,?)"
 _INSERT_POSITION = "INSERT OR REPLACE INTO positions(file, inode, offset) VALUES(?,?,?)"
 # Bytes of lines below which the last block is written again with what comes next; more would be more writing than it saves.
 _SMALL_BLOCK = 32 << 10
@@ -41,15 +42,12 @@ _OF_DEPLOYMENT = re.compile(
 _PRUNE_SHARE = 50  # records are forgotten in steps of a fiftieth, so that forgetting is rare and never long
 
 
-class Entry(NamedTuple):
-    """A line with what it is found by; `time` is in microseconds since the epoch."""
+class _Key(NamedTuple):
+    """What of a line is stored once."""
 
-    time: int
+    head: bytes
     source: Party
     destination: Party
-    denied: bool
-    request_id: str
-    line: bytes
 
 
 class Position(NamedTuple):
@@ -75,7 +73,7 @@ class Limits:
     records: int = 1_000_000
     # A million lines of ordinary length with their indexes take about two thirds of this.
     disk_bytes: int = 1 << 30
-    # Strangers of ever new addresses must fill neither the disk nor the memory.
+    # Pairs of parties. Strangers of ever new addresses must fill neither the disk nor the memory.
     parties: int = 50_000
 
 
@@ -96,8 +94,7 @@ class _Wanted:
     """A query in the store's own numbers; None is any."""
 
     since: int
-    sources: frozenset[int] | None
-    destinations: frozenset[int] | None
+    between: frozenset[int] | None
     denied: bool
     request: int | None
 
@@ -120,8 +117,7 @@ class _Wanted:
                 row.time >= self.since
                 and (row.denied or not self.denied)
                 and (self.request is None or row.request == self.request)
-                and (self.sources is None or row.source in self.sources)
-                and (self.destinations is None or row.destination in self.destinations)
+                and (self.between is None or row.between in self.between)
             ):
                 yield place, row
 
@@ -132,10 +128,11 @@ class RecordStore:
     def __init__(self, connection: sqlite3.Connection, limits: Limits) -> None:
         self._connection = connection
         self._limits = limits
-        self._parties: dict[Party, int] = {}
-        self._named: dict[int, Party] = {}
-        self._strangers = 0  # parties met since those that no record names were forgotten
-        self._load_parties()
+        self._numbers: dict[_Key, int] = {}
+        self._named: dict[int, _Key] = {}
+        self._met: dict[Between, tuple[int, bool]] = {}  # numbers, and whether the head is kept with them, found without a long look
+        self._strangers = 0  # pairs met since those that no record names were forgotten
+        self._load_betweens()
         number, last = connection.execute("SELECT total(number), max(id) FROM blocks").fetchone()
         self._count = int(number)
         self._last: int = last or 0
@@ -168,9 +165,9 @@ class RecordStore:
             with self._connection:
                 self._connection.executemany(_INSERT_POSITION, positions)
                 if entries:
-                    last = self._write([self._row(entry) for entry in entries], [entry.line for entry in entries])
+                    last = self._write(*self._rows(entries))
         except sqlite3.Error:
-            self._load_parties()  # those met in this batch were rolled back with it
+            self._load_betweens()  # those met in this batch were rolled back with it
             raise
         self._last = last
         self._count += len(entries)
@@ -178,20 +175,22 @@ class RecordStore:
 
     def query(self, query: RecordQuery) -> list[Kept]:
         """The newest records that `query` wants, oldest of them first."""
-        # Each as (time, block, place in the block, source, destination): among equal times the later arrival is the newer one.
-        found: list[tuple[int, int, int, int, int]] = []
+        # Each as (time, block, place in the block, between whom): among equal times the later arrival is the newer one.
+        found: list[tuple[int, int, int, int]] = []
         wanted = self._wanted(query)
         for number, newest, packed in self._candidates(wanted):
             if len(found) == query.limit and newest <= found[0][0]:
                 break
             for place, row in wanted.chosen(packed):
-                item = (row.time, number, place, row.source, row.destination)
+                item = (row.time, number, place, row.between)
                 if len(found) < query.limit:
                     heapq.heappush(found, item)
                 else:
                     heapq.heappushpop(found, item)
         lines = self._lines({block for _, block, *_ in found})
-        return [Kept(self._party(source), self._party(to), lines[block][place]) for _, block, place, source, to in sorted(found)]
+        kept = (self._kept(between, lines[block][place]) for _, block, place, between in sorted(found))
+        # Different ids may have one hash.
+        return [each for each in kept if query.request_id is None or query.request_id.encode(errors="replace") in each.line]
 
     def position(self, file: str) -> Position | None:
         """How far `file` was read."""
@@ -208,7 +207,7 @@ class RecordStore:
         pages, free, size = (self._pragma(name) for name in ("page_count", "freelist_count", "page_size"))
         return (pages - free) * size
 
-    def _write(self, rows: list[Row], lines: list[bytes]) -> int:
+    def _write(self, rows: Sequence[RowValues], lines: Sequence[bytes]) -> int:
         """The number of the block that they are in: the last one, while it is small, or a new one."""
         few = max(self._limits.records // _PRUNE_SHARE, 1)
         statement = "SELECT number, rows, lines FROM blocks WHERE id = ? AND number < ? AND length(lines) < ?"
@@ -216,15 +215,20 @@ class RecordStore:
         number = self._last if small else self._last + 1
         if small:
             rows, lines = [*read_rows(small[1]), *rows], [*split_lines(small[2]), *lines]
-        newest, denied = max(row.time for row in rows), any(row.denied for row in rows)
+        newest, denied = max(row[0] for row in rows), any(row[3] for row in rows)
         self._connection.execute(_INSERT, (number, len(rows), newest, denied, pack_rows(rows), join_lines(lines)))
         return number
 
-    def _row(self, entry: Entry) -> Row:
-        parties = self._parties
-        source = parties.get(entry.source) or self._intern(entry.source)
-        destination = parties.get(entry.destination) or self._intern(entry.destination)
-        return Row(entry.time, source, destination, hash_request_id(entry.request_id), entry.denied)
+    def _rows(self, entries: Sequence[Entry]) -> tuple[list[RowValues], list[bytes]]:
+        rows: list[RowValues] = []
+        lines: list[bytes] = []
+        met = self._met
+        for entry in entries:
+            between, time, denied, _, _, request_id, rest = entry
+            number, with_head = met.get(between) or self._meet(between)
+            rows.append((time, number, hash_request_id(request_id), denied))
+            lines.append(rest if with_head else entry.line)
+        return rows, lines
 
     def _candidates(self, wanted: "_Wanted") -> Iterator[tuple[int, int, bytes]]:
         """Number, newest time and rows of the blocks that may hold what is wanted, the newest first."""
@@ -233,35 +237,46 @@ class RecordStore:
         return iter(self._connection.execute(statement, values))
 
     def _wanted(self, query: RecordQuery) -> "_Wanted":
-        request = None if query.request_id is None else hash_request_id(query.request_id)
-        return _Wanted(query.since or 0, self._numbers(query.source), self._numbers(query.destination), query.denied, request)
+        request = None if query.request_id is None else hash_request_id(query.request_id.encode(errors="replace"))
+        return _Wanted(query.since or 0, self._between(query.source, query.destination), query.denied, request)
 
-    def _numbers(self, name: str | None) -> frozenset[int] | None:
-        return None if name is None else frozenset(number for party, number in self._parties.items() if party_matches(party, name))
+    def _between(self, source: str | None, destination: str | None) -> frozenset[int] | None:
+        if source is None and destination is None:
+            return None
+        return frozenset(number for key, number in self._numbers.items() if are_between(key.source, key.destination, source, destination))
 
     def _lines(self, blocks: Iterable[int]) -> dict[int, list[bytes]]:
         statement = "SELECT id, lines FROM blocks WHERE id IN (SELECT value FROM json_each(?))"
         return {number: split_lines(lines) for number, lines in self._connection.execute(statement, (json.dumps(sorted(blocks)),))}
 
-    def _intern(self, party: Party) -> int:
-        if len(self._parties) >= self._limits.parties:
+    def _meet(self, between: Between) -> tuple[int, bool]:
+        """The number of these parties, and whether the head is kept with it."""
+        key = _Key(between.head, between.source, between.destination)
+        if key not in self._numbers and len(self._numbers) >= self._limits.parties:
             # So many can only be strangers: they are no longer told apart by address.
-            party = party._replace(address="")
-        if party not in self._parties:
-            number = max(self._named, default=0) + 1
-            self._connection.execute(_INSERT_PARTY, (number, *party))
-            self._strangers += 1
-            self._parties[party] = number
-            self._named[number] = party
-        return self._parties[party]
+            key = _Key(b"", between.source._replace(address=""), between.destination._replace(address=""))
+        number = self._numbers.get(key) or self._intern(key)
+        if len(self._met) >= self._limits.parties:
+            self._met.clear()
+        self._met[between] = number, key.head == between.head
+        return self._met[between]
 
-    def _party(self, number: int) -> Party:
-        return self._named.get(number) or Party()
+    def _intern(self, key: "_Key") -> int:
+        number = self._numbers[key] = max(self._named, default=0) + 1
+        self._named[number] = key
+        self._connection.execute(_INSERT_BETWEEN, (number, key.head, json.dumps(key.source), json.dumps(key.destination)))
+        self._strangers += 1
+        return number
 
-    def _load_parties(self) -> None:
-        rows = self._connection.execute("SELECT id, identity, pod, namespace, address, service, port FROM parties").fetchall()
-        self._named = {number: Party(*fields) for number, *fields in rows}
-        self._parties = {party: number for number, party in self._named.items()}
+    def _kept(self, number: int, line: bytes) -> Kept:
+        key = self._named.get(number) or _Key(b"", Party(), Party())
+        return Kept(key.source, key.destination, whole_line(key.head, line))
+
+    def _load_betweens(self) -> None:
+        rows = self._connection.execute("SELECT id, head, source, destination FROM betweens").fetchall()
+        self._named = {number: _Key(head, Party(*json.loads(source)), Party(*json.loads(to))) for number, head, source, to in rows}
+        self._numbers = {key: number for number, key in self._named.items()}
+        self._met.clear()
 
     def _prune(self) -> None:
         limits = self._limits
@@ -280,18 +295,18 @@ class RecordStore:
                 break
         with self._connection:
             self._connection.executemany("DELETE FROM blocks WHERE id = ?", oldest)
-            self._forget_parties()
+            self._forget_betweens()
         self._count -= gone
-        self._load_parties()
 
-    def _forget_parties(self) -> None:
+    def _forget_betweens(self) -> None:
         # Every row is read for it, so not each time.
-        if len(self._parties) < self._limits.parties // 2 or self._strangers < self._limits.parties // 4:
+        if len(self._numbers) < self._limits.parties // 2 or self._strangers < self._limits.parties // 4:
             return
         packed = (rows for (rows,) in self._connection.execute("SELECT rows FROM blocks"))
-        used = {number for rows in packed for row in read_rows(rows) for number in (row.source, row.destination)}
-        self._connection.executemany("DELETE FROM parties WHERE id = ?", [(number,) for number in self._named.keys() - used])
+        used = {row.between for rows in packed for row in read_rows(rows)}
+        self._connection.executemany("DELETE FROM betweens WHERE id = ?", [(number,) for number in self._named.keys() - used])
         self._strangers = 0
+        self._load_betweens()
 
     def _pragma(self, name: str) -> int:
         value: int = self._connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -302,6 +317,11 @@ def workload_of(pod: str) -> str:
     """The Deployment that a pod's name shows (`web-5d9f8c7b6a-x2x4z`), or the pod's own name."""
     found = _OF_DEPLOYMENT.fullmatch(pod)
     return found[1] if found else pod
+
+
+def are_between(source: Party, destination: Party, from_name: str | None, to_name: str | None) -> bool:
+    """Whether these are whom a person means; None is anybody."""
+    return (from_name is None or party_matches(source, from_name)) and (to_name is None or party_matches(destination, to_name))
 
 
 def party_matches(party: Party, name: str) -> bool:

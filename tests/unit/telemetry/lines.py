@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from hauberk.telemetry.decode import Decoded, Decoder, Owner
+from hauberk.telemetry.decode import Decoder, Owner
+from hauberk.telemetry.entry import Entry
 from hauberk.telemetry.layout import HEADS, INBOUND_TAG, OUTBOUND_TAG, RESTS, line_format
 
 FRONT = Owner(pod="front-5d9f8c7b6a-aaaa1", namespace="shop", identity="spiffe://cluster.local/ns/shop/sa/front", address="10.244.0.5")
@@ -34,6 +35,6 @@ def line(base: dict[str, Any], **changes: object) -> bytes:
     return line_format(tag, values).removesuffix("\n").encode(errors="replace")
 
 
-def decoded(base: dict[str, Any], **changes: object) -> Decoded:
+def decoded(base: dict[str, Any], **changes: object) -> Entry:
     """That line, decoded for the pod that writes such lines."""
     return Decoder(FRONT if base["d"] == "o" else WEB, PODS.get).decode(line(base, **changes))

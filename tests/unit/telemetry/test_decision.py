@@ -44,13 +44,13 @@ def deny(rule: RuleName = NO_RULE, reason: str = "") -> Outcome:
 def test_a_refusal_is_told_by_its_rule_or_in_words(details: str, outcome: Outcome) -> None:
     # What had allowed it before decided nothing.
     assert decision(s=403, x=details).outcome == outcome
-    assert decoded(INBOUND, s=403, x=details).entry.denied
+    assert decoded(INBOUND, s=403, x=details).denied
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 503])
 def test_what_the_program_refuses_is_no_denial(status: int) -> None:
     assert decision(s=status).outcome == allow(READERS)
-    assert not decoded(INBOUND, s=status).entry.denied
+    assert not decoded(INBOUND, s=status).denied
 
 
 def test_who_asked_the_external_authorizer_is_named_where_it_refused() -> None:

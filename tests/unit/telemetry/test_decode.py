@@ -12,16 +12,16 @@ from hauberk.telemetry.record import AccessRecord, Party
 
 
 def record(base: dict[str, Any], **changes: object) -> AccessRecord:
-    entry = decoded(base, **changes).entry
-    return build_record(entry.line, entry.source, entry.destination)
+    entry = decoded(base, **changes)
+    return build_record(entry.line, entry.between.source, entry.between.destination)
 
 
 def test_both_sides_tell_the_same_parties() -> None:
     source = Party(FRONT.identity, FRONT.pod, "shop", "10.244.0.5")
     destination = Party(WEB.identity, WEB.pod, "shop", "10.244.0.7", "web.shop.svc.cluster.local", 80)
     for base in (OUTBOUND, INBOUND):
-        entry = decoded(base).entry
-        assert (entry.source, entry.destination) == (source, destination)
+        between = decoded(base).between
+        assert (between.source, between.destination) == (source, destination)
 
 
 def test_a_request_has_the_public_shape() -> None:
@@ -83,18 +83,18 @@ def test_somebody_elses_tls_is_not_mutual_tls() -> None:
 
 
 def test_a_destination_outside_the_mesh_is_its_address() -> None:
-    made = decoded(OUTBOUND, c="PassthroughCluster", u="93.184.216.34:443", la="93.184.216.34:443", pi=None, w="93.184.216.34:443").entry
+    made = decoded(OUTBOUND, c="PassthroughCluster", u="93.184.216.34:443", la="93.184.216.34:443", pi=None, w="93.184.216.34:443").between
     assert made.destination == Party(address="93.184.216.34", port=443)
 
 
 def test_a_destination_that_was_never_reached_is_still_the_service_that_was_meant() -> None:
-    made = decoded(OUTBOUND, u=None, pi=None, w=None, s=503, f="UH").entry
+    made = decoded(OUTBOUND, u=None, pi=None, w=None, s=503, f="UH").between
     assert made.destination.service == "web.shop.svc.cluster.local"
     assert record(OUTBOUND, u=None, s=503, f="UH").flags == "UH"
 
 
 def test_ipv6_addresses_are_told_without_brackets_and_found() -> None:
-    made = decoded(INBOUND, ch="fd00:10:244::5").entry
+    made = decoded(INBOUND, ch="fd00:10:244::5").between
     assert (made.source.address, made.source.pod) == ("fd00:10:244::5", FRONT.pod)
 
 
@@ -124,6 +124,9 @@ def test_of_connections_milliseconds_must_do() -> None:
         line(INBOUND)[:-5],
         line(INBOUND) + b"\x1f",
         line(INBOUND, t="soon"),
+        line(INBOUND, t=10**30),
+        line(INBOUND, k="t", t=str(10**30)),
+        line(INBOUND, k="t", pi=["a", "b"]),
         line(INBOUND, s="fine"),
     ],
 )
@@ -132,12 +135,27 @@ def test_what_is_no_line_of_a_sidecar_is_refused(text: bytes) -> None:
         Decoder(WEB, PODS.get).decode(text)
 
 
+def test_a_line_is_read_for_what_is_counted_and_comes_back_whole() -> None:
+    text = line(INBOUND, us=1733, s=503)
+    entry = Decoder(WEB, PODS.get).decode(text)
+    assert (entry.time, entry.microseconds, entry.failed, entry.denied) == (1772366400123456, 1733, True, False)
+    assert (entry.request_id, entry.line) == (b"req-1", text)
+
+
+def test_lines_between_the_same_parties_share_what_is_known_of_these_until_it_may_have_changed() -> None:
+    decoder = Decoder(WEB, PODS.get)
+    first, second = (decoder.decode(line(INBOUND, r=name)).between for name in ("a", "b"))
+    decoder.forget()
+    assert first is second
+    assert decoder.decode(line(INBOUND)).between is not first
+
+
 @given(st.dictionaries(st.sampled_from(sorted(INBOUND)), st.none() | st.integers() | st.text(max_size=20) | st.lists(st.integers())))
 def test_no_line_whatever_its_values_does_anything_but_decode_or_be_refused(changes: dict[str, object]) -> None:
     text = line(INBOUND, **changes)
     try:
-        entry = Decoder(WEB, PODS.get).decode(text).entry
-        build_record(entry.line, entry.source, entry.destination)
+        entry = Decoder(WEB, PODS.get).decode(text)
+        build_record(entry.line, entry.between.source, entry.between.destination)
     except UndecodableLine:
         pass
 

@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 from tests.unit.telemetry.lines import INBOUND, OUTBOUND, decoded
 
+from hauberk.telemetry.block import hash_request_id
+from hauberk.telemetry.entry import Between, Entry
 from hauberk.telemetry.record import Party
-from hauberk.telemetry.store import Entry, Limits, Position, RecordQuery, RecordStore, party_matches, workload_of
+from hauberk.telemetry.store import Limits, Position, RecordQuery, RecordStore, party_matches, workload_of
 
 SECOND = 1_000_000
 
 
 def entry(number: int, *, source: str = "a", destination: str = "b", denied: bool = False, size: int = 10) -> Entry:
-    parties = (Party(pod=source, namespace="ns"), Party(pod=destination, namespace="ns"))
-    return Entry(number * SECOND, *parties, denied, f"id-{number}", b"%d " % number + b"x" * size)
+    between = Between(source=Party(pod=source, namespace="ns"), destination=Party(pod=destination, namespace="ns"))
+    name = b"id-%d" % number
+    return Entry(between, number * SECOND, denied, False, 0, name, b"%d %s " % (number, name) + b"x" * size)
 
 
 def numbers(store: RecordStore, query: RecordQuery | None = None) -> list[int]:
@@ -50,10 +53,33 @@ def test_each_condition_selects(store: RecordStore) -> None:
 
 
 def test_the_parties_come_back_with_the_line(store: RecordStore) -> None:
-    made = decoded(OUTBOUND).entry
+    made = decoded(OUTBOUND)
     store.append([made])
     (kept,) = store.query(RecordQuery())
-    assert (kept.source, kept.destination, kept.line) == (made.source, made.destination, made.line)
+    assert (kept.source, kept.destination, kept.line) == (made.between.source, made.between.destination, made.line)
+
+
+def test_what_many_lines_begin_with_is_stored_once(tmp_path: Path) -> None:
+    path = tmp_path / "records.db"
+    store = RecordStore.open(path)
+    lines = [decoded(OUTBOUND, r=f"id-{number}") for number in range(1000)]
+    store.append(lines)
+    assert store.disk_bytes() < sum(len(each.line) for each in lines) * 0.75
+    store.close()
+    again = RecordStore.open(path)
+    again.append([decoded(OUTBOUND, r="again")])
+    assert [kept.line for kept in again.query(RecordQuery(limit=2000))] == [
+        *(each.line for each in lines),
+        decoded(OUTBOUND, r="again").line,
+    ]
+    assert len(again._numbers) == 1
+
+
+def test_another_request_whose_id_has_the_same_hash_is_not_found(store: RecordStore) -> None:
+    assert hash_request_id(b"plumless") == hash_request_id(b"buckeroo")
+    store.append([decoded(OUTBOUND, r="plumless")])
+    assert len(store.query(RecordQuery(request_id="plumless"))) == 1
+    assert store.query(RecordQuery(request_id="buckeroo")) == []
 
 
 def test_everything_survives_a_restart(tmp_path: Path) -> None:
@@ -89,16 +115,18 @@ def test_the_disk_is_bounded_too(tmp_path: Path) -> None:
 def test_strangers_of_ever_new_addresses_are_no_longer_told_apart(tmp_path: Path) -> None:
     store = RecordStore.open(tmp_path / "r.db", Limits(records=1000, parties=20))
     for number in range(200):
-        store.append([Entry(number, Party(address=f"10.0.0.{number}"), Party(pod="web"), False, "", b"%d" % number)])
-    assert len(store._parties) <= 21
-    assert len(store.query(RecordQuery(destination="web"))) == 200
+        between = Between(source=Party(address=f"10.0.0.{number}"), destination=Party(pod="web"), head=b"head %d" % number)
+        store.append([Entry(between, number, False, False, 0, b"", b"%d" % number)])
+    assert len(store._numbers) <= 21
+    found = store.query(RecordQuery(destination="web"))
+    assert [kept.line for kept in found] == [b"head %d\x1e%d" % (number, number) for number in range(200)]
 
 
 def test_parties_that_no_record_names_are_forgotten(tmp_path: Path) -> None:
     store = RecordStore.open(tmp_path / "r.db", Limits(records=10, parties=40))
     for number in range(200):
         store.append([entry(number, source=f"pod{number}")])
-    assert len(store._parties) < 40
+    assert len(store._numbers) < 40
     assert numbers(store, RecordQuery(source="pod199")) == [199]
 
 
@@ -143,12 +171,12 @@ def test_a_file_of_another_version_is_begun_anew(tmp_path: Path) -> None:
     ],
 )
 def test_a_person_may_name_a_party_in_many_ways(name: str) -> None:
-    assert party_matches(decoded(INBOUND).entry.destination, name)
+    assert party_matches(decoded(INBOUND).between.destination, name)
 
 
 @pytest.mark.parametrize("name", ["", "we", "shop", "web.other", "other/web", "front", "/", "."])
 def test_other_names_do_not_match(name: str) -> None:
-    assert not party_matches(decoded(INBOUND).entry.destination, name)
+    assert not party_matches(decoded(INBOUND).between.destination, name)
 
 
 @pytest.mark.parametrize(
