@@ -33,6 +33,7 @@ COMMANDS = (
     Entry("logs", "hauberk.cli.logs:logs", "What a pod's program, or its proxy, has printed.", _PODS),
     Entry("port-forward", "hauberk.cli.port_forward:port_forward", "A local port that leads into a pod.", _PODS),
     Entry("access", "hauberk.cli.access:access", "Access records: who called whom, and what was decided.", _SEE),
+    Entry("explain", "hauberk.cli.explain:explain", "What becomes of a request, and why; also of one that has happened.", _SEE),
     Entry("proxy", "hauberk.cli.proxy:proxy", "Look into the Envoy of a pod.", _SEE),
     Entry("version", "hauberk.cli.about:version", "Versions of this command, of the mesh and of Envoy.", _REST),
     Entry("completion", "hauberk.cli.completion:completion", "Completion for bash, zsh or fish.", _REST),
