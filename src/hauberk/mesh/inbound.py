@@ -9,6 +9,7 @@ from hauberk.api.metadata import ObjectKey
 from hauberk.api.peer_authentication import MtlsMode
 from hauberk.mesh.peer_authentication import Modes
 from hauberk.mesh.protocol import Protocol
+from hauberk.mesh.request_authentication import TokenRule
 from hauberk.mesh.service import MeshService
 from hauberk.mesh.workload import Workload
 
@@ -24,7 +25,7 @@ class InboundPort:
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """The inbound side of one workload. `policies` is the same tuple for all workloads that the same policies select.
+    """The inbound side of one workload. `policies` is the same tuple for all workloads that the same policies select, `tokens` likewise.
 
     `mode` is that of ports which nothing names. `mode_origins` and `service_origins` are the objects that decided about modes
     and about ports.
@@ -37,11 +38,17 @@ class Inbound:
     policies: tuple[AuthorizationPolicy, ...]
     mode_origins: tuple[str, ...]
     service_origins: tuple[str, ...]
+    tokens: tuple[TokenRule, ...] = ()  # of end users, which it verifies
 
 
 def with_policies(inbound: Inbound, policies: tuple[AuthorizationPolicy, ...]) -> Inbound:
     """The same workload, selected by `policies`."""
     return replace(inbound, policies=policies) if policies else inbound
+
+
+def with_tokens(inbound: Inbound, tokens: tuple[TokenRule, ...]) -> Inbound:
+    """The same workload, which verifies the tokens of `tokens`."""
+    return replace(inbound, tokens=tokens) if tokens else inbound
 
 
 def build_inbound(workload: Workload, modes: Modes, policies: tuple[AuthorizationPolicy, ...], *services: MeshService) -> Inbound:

@@ -14,13 +14,16 @@ from hauberk.api.mesh_config import MeshConfig
 from hauberk.api.metadata import ApiObject, ObjectKey
 from hauberk.api.peer_authentication import PeerAuthentication
 from hauberk.api.pod import Pod
+from hauberk.api.request_authentication import RequestAuthentication
 from hauberk.api.service import Service
 from hauberk.mesh.authorization import build_authorization_policies, selected_policies
 from hauberk.mesh.config import read_mesh_config
 from hauberk.mesh.endpoints import Selection, ServiceEndpoints, ServicePeers, build_endpoints, build_peers
-from hauberk.mesh.inbound import Inbound, build_inbound, with_policies
+from hauberk.mesh.inbound import Inbound, build_inbound, with_policies, with_tokens
+from hauberk.mesh.issuer_keys import NO_KEYS, KnownKeys
 from hauberk.mesh.names import NameEntry, build_name
 from hauberk.mesh.peer_authentication import Modes, build_peer_authentications, effective_modes
+from hauberk.mesh.request_authentication import TokenRule, build_authentication, build_request_authentications, selected_tokens
 from hauberk.mesh.reuse import Reuse
 from hauberk.mesh.service import MeshService, build_service, with_own_addresses
 from hauberk.mesh.settings import MeshSettings
@@ -28,6 +31,8 @@ from hauberk.mesh.template import build_template, templates_by_namespace
 from hauberk.mesh.workload import Workload, build_workload
 
 Policies = tuple[AuthorizationPolicy, ...]
+Tokens = tuple[TokenRule, ...]
+Each = TypeVar("Each")
 Kind = TypeVar("Kind", bound=ApiObject)
 
 
@@ -46,6 +51,7 @@ class MeshSnapshot:
     peers: Mapping[ObjectKey, ServicePeers]
     inbound: Mapping[ObjectKey, Inbound]
     names: Mapping[ObjectKey, NameEntry]
+    keys: KnownKeys  # of the issuers of tokens
     reuse: Reuse = field(compare=False, repr=False)
 
     def explain_workload(self, key: ObjectKey) -> Inbound | None:
@@ -53,22 +59,30 @@ class MeshSnapshot:
         return self.inbound.get(key)
 
 
-def build_snapshot(objects: Iterable[ApiObject], previous: MeshSnapshot | None, settings: MeshSettings | None = None) -> MeshSnapshot:
-    """The mesh that `objects` describe; the order in which they come makes no difference."""
+def build_snapshot(
+    objects: Iterable[ApiObject],
+    previous: MeshSnapshot | None,
+    settings: MeshSettings | None = None,
+    keys: KnownKeys | None = None,
+) -> MeshSnapshot:
+    """The mesh that `objects` describe; the order in which they come makes no difference. `settings` and `keys`: as before if None."""
     reuse = previous.reuse if previous is not None else Reuse()
     settings = settings or (previous.settings if previous is not None else MeshSettings())
-    return _Builder(objects, reuse, settings).build()
+    if keys is None:
+        keys = previous.keys if previous is not None else NO_KEYS
+    return _Builder(objects, reuse, settings, keys).build()
 
 
 class _Builder:
     """One pass over the objects; holds what several indexes are made from."""
 
-    def __init__(self, objects: Iterable[ApiObject], reuse: Reuse, settings: MeshSettings) -> None:
+    def __init__(self, objects: Iterable[ApiObject], reuse: Reuse, settings: MeshSettings, keys: KnownKeys) -> None:
         self.kinds: dict[str, list[ApiObject]] = {}
         for each in objects:
             self.kinds.setdefault(each.kind, []).append(each)
         self.reuse = reuse
         self.settings = settings
+        self.keys = keys
 
     def build(self) -> MeshSnapshot:
         reuse, settings = self.reuse, self.settings
@@ -77,6 +91,7 @@ class _Builder:
         services = self._services()
         modes = self._modes(workloads)
         policies = self._policies(workloads)
+        tokens = self._tokens(workloads)
         selected = _select(services, workloads)
         with_modes = {key: _with_modes(found, modes) for key, found in selected.items()}
         return MeshSnapshot(
@@ -86,8 +101,9 @@ class _Builder:
             workloads=workloads,
             endpoints=reuse.each(build_endpoints, {key: (services[key], *found) for key, found in with_modes.items()}),
             peers=self._peers(services, with_modes),
-            inbound=self._inbound(services, workloads, selected, modes, policies),
+            inbound=self._with_tokens(self._inbound(services, workloads, selected, modes, policies), tokens),
             names=reuse.each(build_name, {key: (services[key], *found) for key, found in selected.items()}),
+            keys=self.keys,
             reuse=reuse,
         )
 
@@ -108,6 +124,15 @@ class _Builder:
         index = self.reuse(build_authorization_policies, self.settings.root_namespace, *self.of(AuthorizationPolicy))
         found = self.reuse.each(selected_policies, _single(workloads), index)
         return self.reuse(_one_object_each, found)
+
+    def _tokens(self, workloads: Mapping[ObjectKey, Workload]) -> Mapping[ObjectKey, Tokens]:
+        made = self.reuse.each(build_authentication, {each.key: (each,) for each in self.of(RequestAuthentication)}, self.keys)
+        index = self.reuse(build_request_authentications, self.settings.root_namespace, *made.values())
+        found = self.reuse.each(selected_tokens, _single(workloads), index)
+        return self.reuse(_one_object_each, found, scope=RequestAuthentication)
+
+    def _with_tokens(self, inbound: Mapping[ObjectKey, Inbound], tokens: Mapping[ObjectKey, Tokens]) -> Mapping[ObjectKey, Inbound]:
+        return self.reuse.each(with_tokens, {key: (each, tokens[key]) for key, each in inbound.items()})
 
     def _peers(
         self, services: Mapping[ObjectKey, MeshService], selected: Mapping[ObjectKey, tuple[Workload | Modes, ...]]
@@ -152,9 +177,9 @@ def _select(services: Mapping[ObjectKey, MeshService], workloads: Mapping[Object
     return {key: selections.get(key.namespace, nothing).of(service.selector) for key, service in services.items()}
 
 
-def _one_object_each(policies: Mapping[ObjectKey, Policies]) -> Mapping[ObjectKey, Policies]:
+def _one_object_each(policies: Mapping[ObjectKey, tuple[Each, ...]]) -> Mapping[ObjectKey, tuple[Each, ...]]:
     # A namespace's thousand workloads are mostly selected by the same policies: one tuple lets their translation be shared by identity.
-    seen: dict[tuple[int, ...], Policies] = {}
+    seen: dict[tuple[int, ...], tuple[Each, ...]] = {}
     return {key: seen.setdefault(tuple(map(id, found)), found) for key, found in policies.items()}
 
 
