@@ -69,12 +69,14 @@ def age_of_caller(longest: timedelta) -> Iterator[State]:
     yield state(AGE_STATE, f"%CEL({chosen} : '')%")
 
 
-def by_age(longest: timedelta, otherwise: str) -> Matcher:
+def by_age(longest: timedelta, otherwise: str) -> Matcher.OnMatch:
     """Which chain a connection takes: that of its age, which has its name; or `otherwise`."""
+    if not ages(longest):
+        return _chain(otherwise)
     key = network_inputs_pb2.FilterStateInput(key=AGE_STATE)
     table = Matcher.MatcherTree.MatchMap(map={name: _chain(name) for name in ages(longest)})
     tree = Matcher.MatcherTree(input=TypedExtensionConfig(name="age", typed_config=any_(key)), exact_match_map=table)
-    return Matcher(matcher_tree=tree, on_no_match=_chain(otherwise))
+    return Matcher.OnMatch(matcher=Matcher(matcher_tree=tree, on_no_match=_chain(otherwise)))
 
 
 def _chain(name: str) -> Matcher.OnMatch:

@@ -15,6 +15,10 @@ from hauberk.envoy.message import any_, encode, field, newer_any, with_newer
 Config = set_filter_state_pb2.Config
 State = value_pb2.FilterStateValue
 
+# How a decision about a connection begins (`access_log.DECISION_STATE`); the name of who decided follows.
+ALLOW: Final = "allow|"
+DENY: Final = "deny|"
+
 # Which cluster a TCP proxy takes instead of its own, if this is set when the connection comes to it.
 CLUSTER_STATE: Final = "envoy.tcp_proxy.cluster"
 

@@ -22,6 +22,7 @@ from hauberk.translate.outbound import limits_of
 from hauberk.translate.outbound_listeners import virtual_outbound
 from hauberk.translate.rbac import http_rules
 from hauberk.translate.routes import inbound_routes
+from hauberk.translate.tcp_authorization import encode_decisions
 from hauberk.xds.resource import Resource
 
 Resources = tuple[Resource, ...]
@@ -116,13 +117,14 @@ def _shape(inbound: Inbound) -> Shape:
 
 def _guard(shape: Shape, limits: Limits) -> Resources:
     rules = http_rules(shape.policies, limits.trust_domains)
-    inbound_listener = virtual_inbound(shape.ports, shape.mode, shape.policies, limits, ipv6=shape.ipv6)
+    inbound_listener = virtual_inbound(shape.ports, shape.mode, limits, ipv6=shape.ipv6)
     outbound_listener = virtual_outbound(limits, ipv6=shape.ipv6)
     names = [(str(inbound_name(port.number)), port.protocol) for port in shape.ports if port.protocol is not Protocol.TCP]
     routes = [inbound_routes(name, name, rules, grpc=p is Protocol.GRPC) for name, p in (*names, (INBOUND_PASSTHROUGH, Protocol.SNIFFED))]
     return (
         encode_resource(inbound_listener, inbound_listener.name, shape.origins),
         encode_resource(outbound_listener, outbound_listener.name),
+        *encode_decisions(shape.policies, limits.trust_domains, shape.origins),
         *(encode_resource(route, route.name, shape.origins) for route in routes),
     )
 

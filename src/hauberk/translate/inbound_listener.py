@@ -8,7 +8,6 @@ from typing import Final, assert_never
 
 from envoy.config.core.v3 import base_pb2
 
-from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.peer_authentication import MtlsMode
 from hauberk.envoy.message import boolean, duration, uint32
 from hauberk.envoy.name import INBOUND_PASSTHROUGH, VIRTUAL_INBOUND, inbound
@@ -32,7 +31,6 @@ from hauberk.translate.listener import (
 )
 from hauberk.translate.one_identity import one_identity, refused_connections
 from hauberk.translate.tcp import inbound_mutual_tcp, inbound_tcp, remember_established
-from hauberk.translate.tcp_authorization import NO_PEER, PEER, Connection, decision
 from hauberk.translate.tls import ALPN_HTTP, ALPN_TCP, downstream_tls
 
 INBOUND_PORT: Final = 15006
@@ -62,10 +60,8 @@ class Guarded:
         return self.mode is MtlsMode.STRICT
 
 
-def virtual_inbound(
-    ports: tuple[InboundPort, ...], mode: MtlsMode, policies: tuple[AuthorizationPolicy, ...], limits: Limits, *, ipv6: bool
-) -> Listener:
-    """Everything that comes to the pod arrives here."""
+def virtual_inbound(ports: tuple[InboundPort, ...], mode: MtlsMode, limits: Limits, *, ipv6: bool) -> Listener:
+    """Everything that comes to the pod arrives here. Of policies it knows where they are asked, and not what they say."""
     guarded = [*(Guarded(port.number, port.protocol, port.mode) for port in ports), Guarded(None, Protocol.SNIFFED, mode)]
     listener = Listener(
         name=VIRTUAL_INBOUND,
@@ -73,7 +69,7 @@ def virtual_inbound(
         per_connection_buffer_limit_bytes=uint32(BUFFER_LIMIT),
         enable_reuse_port=boolean(False),  # a program of the same user could share a port that may be shared
         listener_filters=[original_destination()],
-        filter_chains=[chain for each in guarded for chain in _Chains(each, policies, limits).all()],
+        filter_chains=[chain for each in guarded for chain in _Chains(each, limits).all()],
         access_log=[access_log(INBOUND_FAILURE, refused_connections(_MUTUAL_HTTP))],
         socket_options=capturing(),
     )
@@ -103,9 +99,8 @@ class _Chains:
     The chains for callers of the mesh are the same in every mode, so that changing the mode interrupts none of them.
     """
 
-    def __init__(self, guarded: Guarded, policies: tuple[AuthorizationPolicy, ...], limits: Limits) -> None:
+    def __init__(self, guarded: Guarded, limits: Limits) -> None:
         self._guarded = guarded
-        self._policies = policies
         self._limits = limits
 
     def all(self) -> Iterator[FilterChain]:
@@ -164,19 +159,14 @@ class _Chains:
 
     def _mutual_tcp(self, kind: str, match: FilterChainMatch) -> FilterChain:
         chain = self._chain(self._name(f"tcp-{kind}"), match, mutual=True)
-        chain.filters.extend(inbound_mutual_tcp(self._guarded.cluster, self._decision(PEER), self._limits))
+        chain.filters.extend(inbound_mutual_tcp(self._guarded.cluster, self._limits))
         chain.transport_socket.CopyFrom(downstream_tls(self._limits.trust_domains.accepted, (), self._limits.tls))
         return chain
 
     def _plain_tcp(self, kind: str, match: FilterChainMatch) -> FilterChain:
         chain = self._chain(self._name(f"tcp-{kind}"), match, mutual=False)
-        chain.filters.extend(inbound_tcp(self._guarded.cluster, self._decision(NO_PEER)))
+        chain.filters.extend(inbound_tcp(self._guarded.cluster))
         return chain
-
-    def _decision(self, peer: str) -> str | None:
-        if not self._policies:
-            return None
-        return decision(self._policies, Connection(self._guarded.port, peer, self._limits.trust_domains))
 
     def _name(self, kind: str) -> str:
         return f"{'any' if self._guarded.port is None else self._guarded.port}-{kind}"

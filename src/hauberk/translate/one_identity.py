@@ -18,8 +18,10 @@ from xds.core.v3 import extension_pb2
 from xds.type.matcher.v3 import matcher_pb2, string_pb2
 
 from hauberk.envoy.message import any_
-from hauberk.translate.access_log import failed_connections
-from hauberk.translate.tcp_authorization import DENY, PEER
+from hauberk.translate.access_log import DECISION_STATE, failed_connections
+from hauberk.translate.connection_question import PEER
+from hauberk.translate.connection_state import DENY, State, state
+from hauberk.translate.expression import evaluated, if_, kept, literal
 
 Matcher = matcher_pb2.Matcher
 Predicate = matcher_pb2.Matcher.MatcherList.Predicate
@@ -51,10 +53,11 @@ def one_identity() -> listener_components_pb2.Filter:
     return listener_components_pb2.Filter(name="envoy.filters.network.rbac", typed_config=any_(rbac))
 
 
-def if_one(decision: str) -> str:
-    """`decision` (CEL) about a connection of bytes, for a caller who has one name."""
+def refused_if_several() -> State:
+    """Overrules the decision about a connection of bytes whose caller has several names; to be kept behind all others."""
     # CEL knows the first name only, and of what is kept it can tell the length.
-    return f"size(filter_state['{NAMES_STATE}']) != size({PEER}) ? '{DENY}{SEVERAL}' : ({decision})"
+    several = f"size({kept(NAMES_STATE)}) != size({PEER})"
+    return state(DECISION_STATE, evaluated(if_(several, literal(f"{DENY}{SEVERAL}"), "''")), upstream=True, if_any=True)
 
 
 def refused_connections(http_chain: str) -> accesslog_pb2.AccessLogFilter:

@@ -6,7 +6,7 @@ no connection. Without a revocation there is nothing in them to be asked. A cert
 well, but a validator of several trust domains does not look at it, and open connections are past it.
 
 A request is refused when it comes. A connection of bytes is refused when its handshake is done and its program does not know of it
-yet: expressions (CEL) that, if they hold, overrule what policy has decided and where the connection goes.
+yet: expressions (CEL) that, if they hold, overrule what policy has decided, and so lead the connection nowhere.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from xds.core.v3 import extension_pb2 as matching_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
 from hauberk.envoy.message import TYPE_PREFIX, ads, any_
-from hauberk.envoy.name import BLACK_HOLE, REVOKED, revoked_name
+from hauberk.envoy.name import REVOKED, revoked_name
 from hauberk.identity.trust import Revoked
 from hauberk.translate.access_log import DECISION_STATE
-from hauberk.translate.connection_state import CLUSTER_STATE, Config, State, after_handshake, state
+from hauberk.translate.connection_question import PEER
+from hauberk.translate.connection_state import DENY, Config, State, after_handshake, state
 from hauberk.translate.encode import encode_resource
-from hauberk.translate.tcp_authorization import DENY, PEER, literal
+from hauberk.translate.expression import literal
 from hauberk.xds.resource import Resource
 
 Matcher = matcher_pb2.Matcher
@@ -87,7 +88,6 @@ def _overruled(revoked: Revoked) -> Iterator[State]:
         for part in _parts(values):
             condition = f"{known} in [{part}]"
             yield state(DECISION_STATE, f"%CEL({condition} ? '{DENY}{name}' : '')%", upstream=True, if_any=True)
-            yield state(CLUSTER_STATE, f"%CEL({condition} ? '{BLACK_HOLE}' : '')%", factory=CLUSTER_STATE, upstream=True, if_any=True)
 
 
 def _parts(values: Iterable[str]) -> Iterator[str]:

@@ -8,20 +8,25 @@ from typing import Final
 
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
+from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2
+from xds.core.v3 import extension_pb2
+from xds.type.matcher.v3 import matcher_pb2
 
 from hauberk.envoy.message import any_, duration, uint32
 from hauberk.envoy.name import AUTHORIZED, BLACK_HOLE, INBOUND_PASSTHROUGH
 from hauberk.translate.access_log import DECISION_STATE, ESTABLISHED_STATE, INBOUND_CONNECTION, OUTBOUND_CONNECTION, access_log
 from hauberk.translate.certificate_end import age_of_caller, ages, by_age, times_of_caller
 from hauberk.translate.connection import BUFFER_LIMIT
-from hauberk.translate.connection_state import CLUSTER_STATE, State, after_handshake, keeping, on_accept, state, when_it_comes
+from hauberk.translate.connection_state import ALLOW, CLUSTER_STATE, State, after_handshake, keeping, on_accept, state, when_it_comes
 from hauberk.translate.limits import Limits
-from hauberk.translate.one_identity import NAMES_STATE, PEER_NAMES, if_one
+from hauberk.translate.one_identity import NAMES_STATE, PEER_NAMES
 from hauberk.translate.revocation import PEER_SERIAL, SERIAL_STATE, tcp_filter
-from hauberk.translate.tcp_authorization import ALLOW, ALLOWED
+from hauberk.translate.tcp_authorization import MUTUAL, PLAIN, decided
 
 TcpProxy = tcp_proxy_pb2.TcpProxy
 Filter = listener_components_pb2.Filter
+Matcher = matcher_pb2.Matcher
+TypedExtensionConfig = extension_pb2.TypedExtensionConfig
 
 # Where a cluster that goes to the original destination goes instead.
 _TARGET_STATE: Final = "envoy.network.transport_socket.original_dst_address"
@@ -35,14 +40,12 @@ def outbound_tcp(cluster: str) -> Filter:
     return _filter(proxy)
 
 
-def inbound_tcp(cluster: str, decision: str | None) -> tuple[Filter, ...]:
-    """Connections to the pod's program, if `decision` (CEL; None: there is nothing to decide) says so."""
-    # Whatever goes wrong with the decision, the connection is closed.
-    proxy = _filter(_proxy(cluster if decision is None else BLACK_HOLE, INBOUND_CONNECTION))
-    return (proxy,) if decision is None else (keeping(when_it_comes(_decided(cluster, decision))), proxy)
+def inbound_tcp(cluster: str) -> tuple[Filter, ...]:
+    """Plain connections to the pod's program, as far as policy leads them there."""
+    return decided(PLAIN), _filter(_proxy(cluster, INBOUND_CONNECTION))
 
 
-def inbound_mutual_tcp(cluster: str, decision: str | None, limits: Limits) -> tuple[Filter, ...]:
+def inbound_mutual_tcp(cluster: str, limits: Limits) -> tuple[Filter, ...]:
     """The same through mutual TLS: the program is connected to when the caller has proven its identity, not before.
 
     Everything that may refuse a caller does so at that moment. At its first byte would be too late: a server that speaks first has
@@ -52,23 +55,29 @@ def inbound_mutual_tcp(cluster: str, decision: str | None, limits: Limits) -> tu
     proxy.upstream_connect_mode = tcp_proxy_pb2.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
     proxy.max_early_data_bytes.CopyFrom(uint32(BUFFER_LIMIT))
     proxy.max_downstream_connection_duration.CopyFrom(duration(limits.connection_age))
-    decided = (state(NAMES_STATE, PEER_NAMES), *_decided(cluster, if_one(decision or ALLOWED), upstream=True))
-    return keeping(after_handshake((*decided, *times_of_caller(limits.connection_age)))), tcp_filter(), _filter(proxy)
+    found_out = (state(NAMES_STATE, PEER_NAMES), *_onward(cluster), *times_of_caller(limits.connection_age))
+    return keeping(after_handshake(found_out)), decided(MUTUAL), tcp_filter(), _filter(proxy)
 
 
 def authorized_listener(limits: Limits) -> listener_pb2.Listener:
-    """Where connections go on whose callers have been looked at.
+    """Where connections go on whose callers have been looked at, if the decision about them allows it.
 
     A proxy chooses its cluster when the connection comes, which is before the handshake; this second one chooses after it.
-    Without a choice it leads nowhere.
+    Without a decision it takes no connection.
     """
     named = ages(limits.connection_age)
+    allowed = by_age(limits.connection_age, AUTHORIZED)
+    key = network_inputs_pb2.FilterStateInput(key=DECISION_STATE)
+    tree = Matcher.MatcherTree(
+        input=TypedExtensionConfig(name="decision", typed_config=any_(key)),
+        prefix_match_map=Matcher.MatcherTree.MatchMap(map={ALLOW: allowed}),
+    )
     return listener_pb2.Listener(
         name=AUTHORIZED,
         internal_listener=listener_pb2.Listener.InternalListenerConfig(),
         listener_filters=[on_accept(age_of_caller(limits.connection_age))] if named else (),
         filter_chains=[_authorized(AUTHORIZED, None), *(_authorized(name, age) for name, age in named.items())],
-        filter_chain_matcher=by_age(limits.connection_age, AUTHORIZED) if named else None,
+        filter_chain_matcher=Matcher(matcher_tree=tree),
         per_connection_buffer_limit_bytes=uint32(BUFFER_LIMIT),
     )
 
@@ -94,16 +103,12 @@ def remember_established(*, mutual: bool) -> Filter:
     return keeping(after_handshake([mark, state(SERIAL_STATE, PEER_SERIAL)]) if mutual else when_it_comes([mark]))
 
 
-def _decided(cluster: str, decision: str, *, upstream: bool = False) -> list[State]:
-    # It is evaluated twice: CEL here cannot read as text what was kept before.
-    chosen = f"({decision}).startsWith('{ALLOW}') ? '{cluster}' : '{BLACK_HOLE}'"
-    states = [
-        state(DECISION_STATE, f"%CEL({decision})%", upstream=upstream),
-        state(CLUSTER_STATE, f"%CEL({chosen})%", factory=CLUSTER_STATE, upstream=upstream),
-    ]
+def _onward(cluster: str) -> list[State]:
+    """Where the second listener's connection goes."""
+    states = [state(CLUSTER_STATE, cluster, factory=CLUSTER_STATE, upstream=True)]
     if cluster == INBOUND_PASSTHROUGH:
         # It asks the connection where it was going, and the second listener's connection was going nowhere by itself.
-        states.append(state(_TARGET_STATE, "%DOWNSTREAM_LOCAL_ADDRESS%", factory=_TARGET_STATE, upstream=upstream))
+        states.append(state(_TARGET_STATE, "%DOWNSTREAM_LOCAL_ADDRESS%", factory=_TARGET_STATE, upstream=True))
     return states
 
 

@@ -83,4 +83,6 @@ def test_the_second_listener_has_a_chain_for_each_age(life: timedelta) -> None:
         for chain in others
     }
     assert found == ages(life)
-    assert set(made.filter_chain_matcher.matcher_tree.exact_match_map.map) == set(found)
+    (allowed,) = made.filter_chain_matcher.matcher_tree.prefix_match_map.map.items()
+    assert allowed[0] == "allow|"
+    assert set(allowed[1].matcher.matcher_tree.exact_match_map.map) == set(found)

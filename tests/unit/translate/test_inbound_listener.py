@@ -4,9 +4,7 @@ from datetime import timedelta
 
 import pytest
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
-from tests.unit.mesh.mesh_objects import policy
 
-from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.peer_authentication import MtlsMode
 from hauberk.envoy.name import AUTHORIZED
 from hauberk.mesh.inbound import InboundPort
@@ -16,6 +14,7 @@ from hauberk.translate.inbound_listener import virtual_inbound
 from hauberk.translate.limits import Limits
 from hauberk.translate.listener import Listener
 from hauberk.translate.revocation import TCP
+from hauberk.translate.tcp_authorization import MUTUAL, PLAIN
 from hauberk.translate.tls_profile import TlsProfile
 
 LIMITS = Limits(
@@ -30,7 +29,7 @@ LIMITS = Limits(
 
 
 def listener(protocol: Protocol, mode: MtlsMode, default: MtlsMode = MtlsMode.STRICT) -> Listener:
-    return virtual_inbound((InboundPort(80, protocol, mode),), default, (), LIMITS, ipv6=True)
+    return virtual_inbound((InboundPort(80, protocol, mode),), default, LIMITS, ipv6=True)
 
 
 def chains(protocol: Protocol, mode: MtlsMode) -> list[str]:
@@ -94,11 +93,16 @@ def test_plain_http_is_looked_for_only_where_it_is_taken_and_not_declared() -> N
     assert inspects(listener(Protocol.SNIFFED, MtlsMode.PERMISSIVE))
 
 
-@pytest.mark.parametrize("policies", [(), (policy("p", "ALLOW", {}),)])
-def test_a_program_is_connected_to_by_the_second_listener_which_knows_what_was_decided(policies: tuple[AuthorizationPolicy, ...]) -> None:
-    made = virtual_inbound((InboundPort(80, Protocol.TCP, MtlsMode.STRICT),), MtlsMode.STRICT, policies, LIMITS, ipv6=True)
-    for chain in made.filter_chains:
+def test_a_program_is_connected_to_by_the_second_listener_which_knows_what_was_decided() -> None:
+    for chain in listener(Protocol.TCP, MtlsMode.STRICT).filter_chains:
         if "-tcp-" in chain.name:
-            *_, revoked, proxy = chain.filters
+            *_, decided, revoked, proxy = chain.filters
+            assert decided.name == MUTUAL
             assert revoked.name == TCP
             assert tcp_proxy_pb2.TcpProxy.FromString(proxy.typed_config.value).cluster == AUTHORIZED
+
+
+def test_policy_is_asked_before_a_plain_connection_is_led_to_the_program() -> None:
+    plain = [chain for chain in listener(Protocol.TCP, MtlsMode.PERMISSIVE).filter_chains if not chain.HasField("transport_socket")]
+    assert [chain.name for chain in plain] == ["80-tcp-tls", "80-tcp-plain"]
+    assert [chain.filters[-2].name for chain in plain] == [PLAIN, PLAIN]

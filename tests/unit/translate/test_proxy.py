@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
@@ -16,9 +17,12 @@ from xds.type.matcher.v3.matcher_pb2 import Matcher
 from hauberk.api.metadata import ApiObject
 from hauberk.mesh.snapshot import MeshSnapshot, build_snapshot
 from hauberk.translate.proxy import translate_own, translate_shared
-from hauberk.xds.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource
+from hauberk.xds.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, Resource
 
-MESSAGES: dict[str, type[Message]] = {CLUSTER: Cluster, ENDPOINTS: ClusterLoadAssignment, LISTENER: Listener, ROUTES: RouteConfiguration}
+MESSAGES: dict[str, type[Message]] = {
+    **{CLUSTER: Cluster, ENDPOINTS: ClusterLoadAssignment, EXTENSION: TypedExtensionConfig},
+    **{LISTENER: Listener, ROUTES: RouteConfiguration},
+}
 WEB = "outbound|80||web.shop.svc.cluster.local"
 
 

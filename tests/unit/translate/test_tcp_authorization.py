@@ -1,61 +1,58 @@
-"""The expressions are run by a small evaluator; tests/e2e/test_dataplane_security.py runs them in Envoy."""
+"""What is decided about connections. The expressions are run by a small evaluator; e2e tests run them in Envoy."""
 
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from itertools import accumulate
 from typing import Any
 
 import pytest
+from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.mesh.mesh_objects import policy
+from tests.unit.translate.cel import connection, handshake
 
-from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.api.authorization_policy import DRY_RUN, Action, AuthorizationPolicy
+from hauberk.api.metadata import ObjectKey
+from hauberk.policy.attribute import Attribute, Kind
+from hauberk.policy.identifier import RuleId
+from hauberk.policy.normalize import normalize
+from hauberk.policy.pattern import AddressPattern, Pattern, PortPattern, TextPattern
+from hauberk.policy.rule import NormalPolicy, NormalRule, Question
 from hauberk.policy.trust_domains import TrustDomains
-from hauberk.translate.tcp_authorization import NO_PEER, PEER, Connection, decision
+from hauberk.translate.access_log import AUDIT_STATE, DECISION_STATE, DRY_RUN_STATE
+from hauberk.translate.connection_state import CLUSTER_STATE
+from hauberk.translate.tcp_authorization import MUTUAL, PLAIN, build_decision, decided, encode_decisions
+from hauberk.xds.resource import EXTENSION
 
 WEB, DB = "spiffe://cluster.local/ns/shop/sa/web", "spiffe://cluster.local/ns/data/sa/db"
+DOMAINS = TrustDomains()
+
+Policy = AuthorizationPolicy | NormalPolicy
 
 
-class Text(str):
-    """CEL's string methods."""
-
-    def matches(self, pattern: str) -> bool:
-        return re.search(pattern, self) is not None
-
-    def startsWith(self, prefix: str) -> bool:  # CEL's name
-        return self.startswith(prefix)
+def built(*policies: Policy, mutual: bool = True) -> set_filter_state_pb2.Config:
+    normal = [each if isinstance(each, NormalPolicy) else normalize(each, DOMAINS) for each in policies]
+    return build_decision(normal, mutual=mutual)
 
 
-def evaluate(expression: str, peer: str, port: int = 80) -> str:
-    """What CEL would say: `a ? (b) : (c)`, `||`, `&&`, `!`, `==`, `in`, and methods of strings."""
-    condition, mark, rest = _split(expression, " ? ")
-    if mark:
-        then, _, otherwise = _split(rest, " : ")
-        return evaluate((then if _true(condition, peer, port) else otherwise)[1:-1], peer, port)
-    return str(eval(expression))
+def kept(*policies: Policy, peer: str | None = WEB, **of: Any) -> dict[str, str]:
+    """What is kept with a connection of `peer` (None: a plain one)."""
+    known = {
+        "connection.requested_server_name": of.get("sni", ""),
+        "destination.port": of.get("port", 80),
+        "caller": of.get("caller", "10.0.0.7"),
+        "called": of.get("called", "10.0.0.9"),
+    }
+    if peer is not None:
+        known |= {"connection.uri_san_peer_certificate": peer, "kept": {"hauberk.peer-names": of.get("names", peer)}}
+    return connection(built(*policies, mutual=peer is not None), known)
 
 
-def _split(expression: str, mark: str) -> tuple[str, str, str]:
-    """Before and after the first `mark` that is in no parentheses."""
-    depth, quoted = 0, False
-    for index, character in enumerate(expression):
-        quoted ^= character == "'"
-        depth += (character == "(") - (character == ")") if not quoted else 0
-        if expression.startswith(mark, index) and not depth and not quoted:
-            return expression[:index], mark, expression[index + len(mark) :]
-    return expression, "", ""
-
-
-def _true(condition: str, peer: str, port: int) -> bool:
-    python = condition.replace("||", " or ").replace("&&", " and ").replace("!(", " not (")
-    python = python.replace(PEER, "peer").replace("destination.port", "port")
-    return bool(eval(python, {"peer": Text(peer), "port": port}))
-
-
-def decide(*policies: AuthorizationPolicy, peer: str = WEB, port: int | None = 80) -> str:
-    return evaluate(decision(policies, Connection(port, PEER, TrustDomains())), peer, port or 80)
+def decide(*policies: Policy, peer: str | None = WEB, **of: Any) -> str:
+    return kept(*policies, peer=peer, **of)[DECISION_STATE]
 
 
 def sources(*accounts: str, **operation: Any) -> dict[str, Any]:
@@ -63,8 +60,24 @@ def sources(*accounts: str, **operation: Any) -> dict[str, Any]:
     return rule | ({"to": [{"operation": operation}]} if operation else {})
 
 
+def asks(action: str, kind: Kind, *patterns: Pattern, negated: bool = False) -> NormalPolicy:
+    """A policy with one rule of one question."""
+    question = Question(Attribute(kind), patterns, negated, "spec", ())
+    rule = NormalRule(RuleId("shop", "p", 0), (), (), (question,))
+    return NormalPolicy(ObjectKey("AuthorizationPolicy", "shop", "p"), Action(action), False, None, (rule,))
+
+
+def tried(name: str, action: str, *rules: dict[str, Any]) -> AuthorizationPolicy:
+    made = policy(name, action, *rules)
+    return made.model_copy(update={"metadata": made.metadata.model_copy(update={"annotations": {DRY_RUN: "true"}})})
+
+
 def test_without_policies_everything_is_allowed() -> None:
     assert decide() == "allow|"
+
+
+def test_without_policies_nothing_is_asked_of_plain_connections() -> None:
+    assert built(mutual=False) == set_filter_state_pb2.Config()
 
 
 def test_an_allow_policy_denies_what_it_does_not_match_and_names_what_it_does() -> None:
@@ -78,18 +91,33 @@ def test_deny_is_asked_first() -> None:
     assert decide(policy("all", "ALLOW", {}), policy("not", "DENY", sources("web")), peer=DB) == "allow|ns[shop]-policy[all]-rule[0]"
 
 
+def test_of_several_rules_the_first_by_name_decides() -> None:
+    found = [policy("b", "ALLOW", sources("web")), policy("a", "ALLOW", *([sources("web")] * 11))]
+    assert decide(*found) == "allow|ns[shop]-policy[a]-rule[0]"
+    assert decide(*found, policy("ab", "DENY", sources("db"), sources("web"))) == "deny|ns[shop]-policy[ab]-rule[1]"
+
+
 def test_a_policy_without_rules_allows_nobody() -> None:
     assert decide(policy("nothing", "ALLOW")) == "deny|"
+    assert decide(policy("nothing", "ALLOW"), peer=None) == "deny|"
 
 
-def test_ports_are_decided_here_where_they_are_known_and_there_where_not() -> None:
-    only = policy("p", "ALLOW", {"to": [{"operation": {"ports": ["81", "82"]}}]})
-    assert [decide(only, port=port) for port in (81, 83)] == ["allow|ns[shop]-policy[p]-rule[0]", "deny|"]
-    expression = decision([only], Connection(None, PEER, TrustDomains()))
-    assert "destination.port in [81, 82]" in expression
-    assert [evaluate(expression, WEB, port) for port in (81, 83)] == ["allow|ns[shop]-policy[p]-rule[0]", "deny|"]
+def test_who_has_several_names_is_refused_whatever_policy_says() -> None:
+    assert decide(policy("all", "ALLOW", {}), names=f"{WEB},{DB}") == "deny|hauberk-several-identities"
+    assert decide(names=f"{WEB},{DB}") == "deny|hauberk-several-identities"
+
+
+def test_a_rule_may_ask_for_ports() -> None:
+    only = policy("p", "ALLOW", {"to": [{"operation": {"ports": ["81", "8200", "443"]}}]})
+    assert [decide(only, port=port) for port in (81, 443, 8200)] == ["allow|ns[shop]-policy[p]-rule[0]"] * 3
+    assert [decide(only, port=port) for port in (80, 8, 8201)] == ["deny|"] * 3
     others = policy("p", "ALLOW", {"to": [{"operation": {"notPorts": ["81"]}}]})
     assert [decide(others, port=port) for port in (81, 83)] == ["deny|", "allow|ns[shop]-policy[p]-rule[0]"]
+
+
+def test_many_ports_are_compared_as_numbers() -> None:
+    many = asks("DENY", Kind.PORT, *(PortPattern(number) for number in range(1, 2000, 3)))
+    assert [number for number in range(1, 2100) if decide(many, port=number).startswith("deny|ns")] == [*range(1, 2000, 3)]
 
 
 @pytest.mark.parametrize("operation", [{"methods": ["GET"]}, {"paths": ["/x"]}, {"hosts": ["h"]}, {"notMethods": ["GET"]}])
@@ -105,15 +133,15 @@ def test_one_http_entry_drops_the_whole_allow_rule() -> None:
 
 
 def test_who_has_no_certificate_is_nobody() -> None:
-    def plain(each: AuthorizationPolicy) -> str:
-        return evaluate(decision([each], Connection(80, NO_PEER, TrustDomains())), "")
-
     anyone = {"from": [{"source": {"principals": ["*"]}}]}
     nobody = {"from": [{"source": {"notPrincipals": ["*"]}}]}
-    assert plain(policy("a", "ALLOW", anyone)) == "deny|"
-    assert plain(policy("a", "ALLOW", nobody)) == "allow|ns[shop]-policy[a]-rule[0]"
-    assert plain(policy("a", "ALLOW", {"from": [{"source": {"namespaces": ["*"]}}]})) == "deny|"
-    assert plain(policy("a", "ALLOW", {})) == "allow|ns[shop]-policy[a]-rule[0]"
+    assert decide(policy("a", "ALLOW", anyone), peer=None) == "deny|"
+    assert decide(policy("a", "ALLOW", nobody), peer=None) == "allow|ns[shop]-policy[a]-rule[0]"
+    assert decide(policy("a", "ALLOW", {"from": [{"source": {"namespaces": ["*"]}}]}), peer=None) == "deny|"
+    assert decide(policy("a", "ALLOW", {}), peer=None) == "allow|ns[shop]-policy[a]-rule[0]"
+    assert decide(policy("d", "DENY", {"from": [{"source": {"notPrincipals": [DB.removeprefix("spiffe://")]}}]}), peer=None).startswith(
+        "deny|ns"
+    )
 
 
 def test_fields_of_a_source_are_and_and_sources_are_or() -> None:
@@ -123,26 +151,157 @@ def test_fields_of_a_source_are_and_and_sources_are_or() -> None:
     assert decide(policy("a", "ALLOW", either)).startswith("allow|")
 
 
+@pytest.mark.parametrize(
+    ("network", "inside", "outside"),
+    [
+        ("10.0.0.0/24", "10.0.0.7", "10.0.1.7"),
+        ("10.0.0.7/32", "10.0.0.7", "10.0.0.8"),
+        ("0.0.0.0/0", "203.0.113.9", "fd00::1"),
+        ("::/0", "fd00::1", "10.0.0.7"),
+        ("10.0.0.0/9", "10.127.255.255", "10.128.0.0"),
+        ("fd00:10:244::/64", "fd00:10:244::7", "fd00:10:245::7"),
+        ("fd00::7/128", "fd00::7", "fd00::8"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Kind.DIRECT_IP, Kind.REMOTE_IP, Kind.DESTINATION_IP])
+def test_networks_are_asked_of_both_ends(kind: Kind, network: str, inside: str, outside: str) -> None:
+    end = "called" if kind is Kind.DESTINATION_IP else "caller"
+    found = asks("ALLOW", kind, AddressPattern(ip_network(network)))
+    others = asks("ALLOW", kind, AddressPattern(ip_network(network)), negated=True)
+    for peer in (WEB, None):
+        assert [decide(found, peer=peer, **{end: each})[:5] for each in (inside, outside)] == ["allow", "deny|"]
+        assert [decide(others, peer=peer, **{end: each})[:5] for each in (inside, outside)] == ["deny|", "allow"]
+
+
+def test_a_thousand_networks_are_one_question() -> None:
+    networks = [ip_network(f"10.{number // 256}.{number % 256}.0/{mask}", strict=False) for number in range(1000) for mask in (24, 26)]
+    found = asks("ALLOW", Kind.DIRECT_IP, *map(AddressPattern, networks))
+    assert decide(found, caller="10.3.231.70").startswith("allow|")
+    assert decide(found, caller="10.3.232.1") == "deny|"
+
+
+def test_networks_inside_of_others_of_the_other_family_are_written_as_envoy_does() -> None:
+    config = built(asks("ALLOW", Kind.DIRECT_IP, AddressPattern(ip_network("::ffff:10.0.0.7/128"))))
+    assert any("== b'::ffff:10.0.0.7/128'" in text for text in texts(config))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching", "other"),
+    [
+        (TextPattern("exact", "db.shop"), "db.shop", "db.shop2"),
+        (TextPattern("prefix", "db."), "db.shop", "web.db."),
+        (TextPattern("suffix", ".shop"), "db.shop", "db.shop.x"),
+        (TextPattern("present", ""), "x", ""),
+        (TextPattern("regex", ".*"), "x", ""),
+        (TextPattern("exact", "DB.shop", ignore_case=True), "db.SHOP", "dbxshop"),
+        (TextPattern("prefix", "Db.", ignore_case=True), "dB.x", "dbx"),
+        (TextPattern("suffix", ".Shop", ignore_case=True), "a.sHOP", "ashop"),
+    ],
+)
+def test_the_server_name_is_text_and_without_one_nothing_matches(pattern: TextPattern, matching: str, other: str) -> None:
+    found, without = (asks("ALLOW", Kind.SNI, pattern, negated=negated) for negated in (False, True))
+    assert [decide(found, sni=each)[:5] for each in (matching, other, "")] == ["allow", "deny|", "deny|"]
+    assert [decide(without, sni=each)[:5] for each in (matching, other, "")] == ["deny|", "allow", "allow"]
+
+
+def test_what_a_connection_does_not_have_matches_nothing() -> None:
+    metadata = asks("ALLOW", Kind.METADATA, TextPattern("present", ""))
+    assert decide(metadata) == "deny|"
+    assert decide(asks("ALLOW", Kind.METADATA, TextPattern("present", ""), negated=True)).startswith("allow|")
+
+
+def test_dry_run_tells_what_would_be_if_it_were_enforced_and_enforces_nothing() -> None:
+    everyone, not_web = policy("everyone", "ALLOW", {}), tried("not-web", "DENY", sources("web"))
+    found = kept(everyone, not_web)
+    assert found[DECISION_STATE] == "allow|ns[shop]-policy[everyone]-rule[0]"
+    assert found[DRY_RUN_STATE] == "deny|ns[shop]-policy[not-web]-rule[0]"
+    assert kept(everyone, not_web, peer=DB)[DRY_RUN_STATE] == "allow|ns[shop]-policy[everyone]-rule[0]"
+    assert DRY_RUN_STATE not in kept(everyone)
+
+
+def test_an_allow_policy_in_dry_run_denies_nobody() -> None:
+    found = kept(tried("only-db", "ALLOW", sources("db")))
+    assert (found[DECISION_STATE], found[DRY_RUN_STATE]) == ("allow|", "deny|")
+    plain = kept(tried("only-db", "ALLOW", sources("db")), peer=None)
+    assert plain == {DRY_RUN_STATE: "deny|"}
+
+
+def test_an_audit_policy_leaves_its_rule_and_decides_nothing() -> None:
+    audit = policy("watch", "AUDIT", sources("db"), sources("web", methods=["GET"]))
+    found = kept(audit)
+    assert (found[DECISION_STATE], found[AUDIT_STATE]) == ("allow|", "ns[shop]-policy[watch]-rule[1]")
+    assert AUDIT_STATE not in kept(audit, peer="spiffe://cluster.local/ns/shop/sa/other")
+    assert CLUSTER_STATE not in kept(audit, peer=None)
+
+
+def test_a_plain_connection_that_is_denied_is_led_nowhere() -> None:
+    strict = policy("known", "ALLOW", sources("web"))
+    assert kept(strict, peer=None)[CLUSTER_STATE] == "BlackHoleCluster"
+    assert CLUSTER_STATE not in kept(policy("all", "ALLOW", {}), peer=None)
+
+
 @given(st.text(min_size=1))
 def test_no_text_of_a_user_ends_its_literal(value: str) -> None:
     rule = {"from": [{"source": {"principals": ["x/" + value]}}]}
-    expression = decision([policy("a", "ALLOW", rule)], Connection(80, PEER, TrustDomains()))
-    literals = re.findall(r"'((?:[-A-Za-z0-9_./:|\[\]]|\\U[0-9a-f]{8})*)'", expression)
-    assert expression.count("'") == 2 * len(literals)
-    assert "%" not in expression
+    (question,) = [s.format_string.text_format_source.inline_string for s in handshake(built(policy("a", "ALLOW", rule)))][:1]
+    literals = re.findall(r"'((?:[-A-Za-z0-9_./:|\[\]]|\\U[0-9a-f]{8})*)'", question)
+    assert question.count("'") == 2 * len(literals)
+    assert question.count("%") == 2
 
 
 @pytest.mark.parametrize("number", [1, 4, 5, 16, 17, 63, 512])
 def test_the_first_rule_that_holds_decides_however_many_there_are(number: int) -> None:
     found = policy("many", "ALLOW", *(sources(f"a{index // 2}") for index in range(number)))
     for index in {0, number // 2, number - 1}:
-        answer = decide(found, peer=f"spiffe://cluster.local/ns/shop/sa/a{index // 2}")
-        assert answer == f"allow|ns[shop]-policy[many]-rule[{index // 2 * 2}]"
+        ids = sorted(f"ns[shop]-policy[many]-rule[{each}]" for each in range(number) if each // 2 == index // 2)
+        assert decide(found, peer=f"spiffe://cluster.local/ns/shop/sa/a{index // 2}") == f"allow|{ids[0]}"
     assert decide(found, peer=DB) == "deny|"
+
+
+def texts(config: set_filter_state_pb2.Config) -> list[str]:
+    return [state.format_string.text_format_source.inline_string for state in handshake(config)]
+
+
+@pytest.mark.parametrize("negated", [False, True])
+def test_ten_thousand_principals_are_one_question(negated: bool) -> None:
+    names = [f"cluster.local/ns/shop-{number % 50}/sa/a-service-account-{number:05}" for number in range(10_000)]
+    found = policy("many", "ALLOW", {"from": [{"source": {"notPrincipals" if negated else "principals": names}}]})
+    config = built(found)
+    assert max(map(len, texts(config))) < 100_000
+    expected = ("deny|", "allow|ns[shop]-policy[many]-rule[0]")
+    for index in (0, 1, 777, 5000, 9999):
+        assert decide(found, peer=f"spiffe://{names[index]}") == expected[not negated]
+    for other in (DB, f"spiffe://{names[0]}0", "spiffe://zzz"):
+        assert decide(found, peer=other) == expected[negated]
+
+
+def test_two_thousand_rules_of_long_names_are_within_what_envoy_reads() -> None:
+    policies = [policy(name, "ALLOW", *(sources(f"{index:0>63}") for index in range(512))) for name in ("four", "one", "three", "two")]
+    config = built(*policies)
+    assert max(map(len, texts(config))) < 100_000
+    assert decide(*policies, peer=f"spiffe://cluster.local/ns/shop/sa/{511:0>63}") == "allow|ns[shop]-policy[four]-rule[511]"
+    assert decide(*policies, peer=DB) == "deny|"
 
 
 def test_questions_do_not_stand_inside_one_another_deeper_than_envoy_reads() -> None:
     found = [policy(name, "ALLOW", *(sources(f"a{index}") for index in range(512))) for name in ("one", "two")]
-    expression = decision(found, Connection(80, PEER, TrustDomains()))
-    depths = list(accumulate((character == "(") - (character == ")") for character in expression))
-    assert max(depths) <= 24  # of 32, each parenthesis and each question counted
+    for text in texts(built(*found)):
+        depths = list(accumulate((character == "(") - (character == ")") for character in text))
+        assert max(depths) <= 24  # of 32, each parenthesis and each question counted
+
+
+def test_equal_policies_are_equal_bytes_in_whatever_order_they_come() -> None:
+    found = [policy("a", "ALLOW", sources("web")), policy("b", "DENY", sources("db")), policy("c", "AUDIT", {})]
+    forth, back = (encode_decisions(order, DOMAINS) for order in (found, found[::-1]))
+    assert [each.encoded for each in forth] == [each.encoded for each in back]
+
+
+def test_filters_and_what_they_are_told_have_the_same_names() -> None:
+    assert [(each.type_url, each.name) for each in encode_decisions((), DOMAINS)] == [(EXTENSION, MUTUAL), (EXTENSION, PLAIN)]
+    assert (decided(MUTUAL).name, decided(PLAIN).name) == (MUTUAL, PLAIN)
+
+
+def test_a_sidecar_waits_for_what_decides() -> None:
+    source = decided(MUTUAL).config_discovery
+    assert not source.HasField("default_config")
+    assert source.config_source.initial_fetch_timeout.ToSeconds() == 0
