@@ -46,6 +46,19 @@ def service_account_pattern(value: str, policy_namespace: str, domains: TrustDom
     return TextPattern("regex", f"{_of_mesh(domains) or f'{SCHEME}.+'}/ns/{quote(namespace)}/(.+/|)sa/{quote(name)}(/.+)?")
 
 
+def trust_domain_patterns(value: str, domains: TrustDomains) -> tuple[TextPattern, ...]:
+    """A trust domain, in which one star stands for any text without a slash; the mesh's own name means all of its names."""
+    return tuple(_trust_domain(each.removesuffix("/")) for each in domains.expand(f"{value}/"))
+
+
+def _trust_domain(value: str) -> TextPattern:
+    if value == "*":
+        return TextPattern("prefix", SCHEME)
+    if "*" not in value:
+        return TextPattern("prefix", f"{SCHEME}{value}/")
+    return TextPattern("regex", f"{SCHEME}{'[^/]*'.join(map(quote, value.split('*')))}/.*")
+
+
 def _of_mesh(domains: TrustDomains) -> str:
     """The beginning that IDs of this mesh have; empty while there are no others that could be taken for them.
 
