@@ -1,0 +1,1 @@
+"""Policy tests: expectations about requests, held against the objects of files."""
