@@ -14,7 +14,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 
 from hauberk.api.mesh_config import Normalization
 from hauberk.envoy.message import ads, any_, boolean, duration
-from hauberk.translate import connection, revocation
+from hauberk.translate import connection, jwt, revocation
 from hauberk.translate.access_log import INBOUND_REQUEST, OUTBOUND_REQUEST, access_log
 from hauberk.translate.limits import Limits
 from hauberk.translate.mesh_headers import client_address, lookalikes_filter, reserved_headers
@@ -44,6 +44,7 @@ def _rbac(name: str) -> hcm_pb2.HttpFilter:
 # For callers that show no certificate: there is nothing that could have been revoked.
 PLAIN_INBOUND_FILTERS: Final = (
     lookalikes_filter(),  # what is taken away has not been looked at by anyone
+    jwt.http_filter(),  # it finds out who the end user is, about which policies may ask
     _rbac(RBAC_DENY),  # what is denied is denied whoever allows it
     _rbac(RBAC_ALLOW),
     _router(),

@@ -13,10 +13,12 @@ from hauberk.envoy.name import INBOUND_PASSTHROUGH
 from hauberk.envoy.name import inbound as inbound_name
 from hauberk.mesh.inbound import Inbound, InboundPort
 from hauberk.mesh.protocol import Protocol
+from hauberk.mesh.request_authentication import TokenRule
 from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.translate.clusters import inbound_cluster
 from hauberk.translate.encode import encode_resource
 from hauberk.translate.inbound_listener import virtual_inbound
+from hauberk.translate.jwt import encode_tokens
 from hauberk.translate.limits import Limits
 from hauberk.translate.outbound import limits_of
 from hauberk.translate.outbound_listeners import virtual_outbound
@@ -43,6 +45,7 @@ class Shape:
     mode: MtlsMode
     which: tuple[int, ...]
     ipv6: bool
+    tokens: bool
     origins: tuple[str, ...]
     policies: Policies = field(compare=False, repr=False)
 
@@ -54,6 +57,14 @@ class Way:
     ports: tuple[InboundPort, ...]
     addresses: tuple[str, ...]
     origins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Whose tokens are verified, compared by identity: a thousand workloads share few such tuples, and each its keys."""
+
+    which: tuple[int, ...]
+    tokens: tuple[TokenRule, ...] = field(compare=False, repr=False)
 
 
 def translate_inbound(snapshot: MeshSnapshot, pod: ObjectKey) -> Resources:
@@ -76,6 +87,7 @@ class _Inbounds:
         self._own: dict[ObjectKey, tuple[Inbound, Resources]] = {}
         self._guards: dict[Shape, Resources] = {}
         self._clusters: dict[Way, Resources] = {}
+        self._tokens: dict[Verified, Resources] = {}
 
     def translate(self, inbound: Inbound, living: Collection[ObjectKey]) -> Resources:
         key = inbound.workload
@@ -83,7 +95,11 @@ class _Inbounds:
         if before is not None and before[0] is inbound:
             return before[1]
         self._forget(living)
-        made = (*self._made(self._clusters, _clusters, _way(inbound)), *self._made(self._guards, _guard, _shape(inbound)))
+        made = (
+            *self._made(self._clusters, _clusters, _way(inbound)),
+            *self._made(self._tokens, _tokens, Verified(tuple(map(id, inbound.tokens)), inbound.tokens)),
+            *self._made(self._guards, _guard, _shape(inbound)),
+        )
         kept = before[1] if before is not None and before[1] == made else made
         self._own[key] = (inbound, kept)
         return kept
@@ -98,7 +114,7 @@ class _Inbounds:
         # Twice as many as there can be in use: rarely, and never in the middle of a push to all.
         if len(self._own) > 2 * len(living):
             self._own = {key: own for key, own in self._own.items() if key in living}
-        for known in (self._guards, self._clusters):
+        for known in (self._guards, self._clusters, self._tokens):
             if len(known) > 2 * len(living) + _SPARE:
                 known.clear()
 
@@ -110,6 +126,7 @@ def _shape(inbound: Inbound) -> Shape:
         mode=inbound.mode,
         which=tuple(map(id, inbound.policies)),
         ipv6=any(":" in address for address in inbound.addresses),
+        tokens=bool(inbound.tokens),
         origins=(*origins, *inbound.mode_origins),
         policies=inbound.policies,
     )
@@ -120,13 +137,20 @@ def _guard(shape: Shape, limits: Limits) -> Resources:
     inbound_listener = virtual_inbound(shape.ports, shape.mode, limits, ipv6=shape.ipv6)
     outbound_listener = virtual_outbound(limits, ipv6=shape.ipv6)
     names = [(str(inbound_name(port.number)), port.protocol) for port in shape.ports if port.protocol is not Protocol.TCP]
-    routes = [inbound_routes(name, name, rules, grpc=p is Protocol.GRPC) for name, p in (*names, (INBOUND_PASSTHROUGH, Protocol.SNIFFED))]
+    routes = [
+        inbound_routes(name, name, rules, grpc=p is Protocol.GRPC, tokens=shape.tokens)
+        for name, p in (*names, (INBOUND_PASSTHROUGH, Protocol.SNIFFED))
+    ]
     return (
         encode_resource(inbound_listener, inbound_listener.name, shape.origins),
         encode_resource(outbound_listener, outbound_listener.name),
         *encode_decisions(shape.policies, limits.trust_domains, shape.origins),
         *(encode_resource(route, route.name, shape.origins) for route in routes),
     )
+
+
+def _tokens(verified: Verified, _: Limits) -> Resources:
+    return (encode_tokens(verified.tokens),)
 
 
 def _way(inbound: Inbound) -> Way:

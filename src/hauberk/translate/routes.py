@@ -18,6 +18,7 @@ from xds.type.matcher.v3 import matcher_pb2
 from hauberk.envoy.message import any_, boolean, duration, uint32
 from hauberk.envoy.name import PASSTHROUGH, outbound
 from hauberk.mesh.service import MeshPort, MeshService
+from hauberk.translate import jwt
 from hauberk.translate.http import RBAC_ALLOW, RBAC_DENY
 from hauberk.translate.rbac import HttpRules
 
@@ -100,8 +101,8 @@ def _chosen(cluster: str) -> Matcher.OnMatch:
     return Matcher.OnMatch(action=matching_pb2.TypedExtensionConfig(name="cluster", typed_config=action))
 
 
-def inbound_routes(name: str, cluster: str, rules: HttpRules, *, grpc: bool) -> route_pb2.RouteConfiguration:
-    """All requests to one port of the program, under `rules`."""
+def inbound_routes(name: str, cluster: str, rules: HttpRules, *, grpc: bool, tokens: bool = False) -> route_pb2.RouteConfiguration:
+    """All requests to one port of the program, under `rules`; `tokens`: those of end users are verified."""
     action = RouteAction(cluster=cluster, timeout=duration(0))
     if not grpc:
         action.retry_policy.CopyFrom(RetryPolicy(retry_on=_RETRY_INBOUND, num_retries=uint32(_RETRIES)))
@@ -116,6 +117,8 @@ def inbound_routes(name: str, cluster: str, rules: HttpRules, *, grpc: bool) -> 
         if rbac is not None:
             enabled = rbac_pb2.RBACPerRoute(rbac=rbac_pb2.RBAC(rules=rbac))
             configuration.typed_per_filter_config[filter_name].CopyFrom(any_(enabled))
+    if tokens:
+        configuration.typed_per_filter_config[jwt.FILTER].CopyFrom(jwt.verified_by_route())
     return configuration
 
 
