@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from hauberk.api.metadata import ObjectKey
 from hauberk.explain.caller import Caller
 from hauberk.explain.destination import Target
-from hauberk.explain.explanation import Answer, Clause, Decider, Layer, Outcome, PolicyLine, RuleLine
+from hauberk.explain.explanation import Clause, Decider, PolicyLine, RuleLine
 from hauberk.explain.layers import trust_domains
 from hauberk.explain.places import Origins
 from hauberk.explain.question import Question
+from hauberk.explain.wording import clause_text, unknown_text
 from hauberk.mesh.snapshot import MeshSnapshot
-from hauberk.policy.clause import FailedClause
-from hauberk.policy.decision import PolicyTrace, RuleTrace, decide
+from hauberk.policy.attribute import Kind
+from hauberk.policy.facts import Facts
 from hauberk.policy.identifier import RuleId
-from hauberk.policy.request import Peer, Request, Workload
+from hauberk.policy.normalize import normalize
+from hauberk.policy.request import Peer, Request
+from hauberk.policy.rule import NormalPolicy, NormalRule
+from hauberk.policy.rule import Question as Asking
+from hauberk.policy.trace import FailedClause, PolicyTrace, RuleTrace, trace_policy
+
+_NOTES = {"dropped": "asks about HTTP, and this is a connection of bytes: an ALLOW rule then matches nothing"}
+_WIDENED = "what it asks about HTTP is left out: this is a connection of bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,48 +39,37 @@ class Asked:
     origins: Origins
     http: bool
 
+    @property
+    def peer(self) -> Peer:
+        """The caller, as policies see it."""
+        return Peer(self.identity, self.caller.address)
 
-def authorize(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Answer:
-    """The answer of the policies, after the layers `before`."""
-    inbound, question = asked.target.inbound, asked.question
-    assert inbound is not None and asked.target.number is not None
-    workload = asked.target.workload
-    request = Request(
-        port=asked.target.number,
-        http=asked.http,
-        method=question.method,
-        path=question.path,
-        host=question.host,
-        headers=question.headers,
-        sni=question.sni,
-        claims=question.claims,
-        destination_ip=next(iter(workload.addresses), None),
-    )
-    verdict = decide(
-        request,
-        Peer(asked.identity, asked.caller.address),
-        Workload(namespace=workload.namespace, labels=workload.labels),
-        inbound.policies,
-        root_namespace=asked.snapshot.settings.root_namespace,
-        domains=trust_domains(asked.snapshot),
-    )
-    outcome = Outcome.PASS if verdict.allowed else Outcome.DENY
-    status = 403 if asked.http and not verdict.allowed else None
-    layer = Layer("authorization", outcome, verdict.reason, status)
-    nothing = tuple(Layer(name, Outcome.NONE, "nothing to ask") for name in ("jwt", "custom"))
-    last = Layer("rateLimit", Outcome.NONE, "nothing to ask") if verdict.allowed else Layer("rateLimit", Outcome.SKIPPED, "not reached")
-    return Answer(
-        workloads=pods,
-        verdict="allow" if verdict.allowed else "deny",
-        status=status,
-        reason=verdict.reason,
-        decider=_decider(verdict.decided_by, verdict.policies, asked.origins),
-        layers=(*before, *nothing, layer, last),
-        policies=tuple(_policy_line(each, asked.origins) for each in verdict.policies),
-    )
+    def request(self, claims: object = None) -> Request:
+        """The request, with the claims of its verified token."""
+        question = self.question
+        assert self.target.number is not None
+        return Request(
+            port=self.target.number,
+            http=self.http,
+            method=question.method,
+            path=question.path,
+            host=question.host,
+            headers=question.headers,
+            sni=question.sni,
+            claims=claims if isinstance(claims, dict) else None,
+            destination_ip=next(iter(self.target.workload.addresses), None),
+        )
+
+    @property
+    def normal_policies(self) -> tuple[NormalPolicy, ...]:
+        """The policies of the workload, as the engine reads them."""
+        assert self.target.inbound is not None
+        domains = trust_domains(self.snapshot)
+        return tuple(normalize(each, domains) for each in self.target.inbound.policies)
 
 
-def _decider(rule: RuleId | None, policies: tuple[PolicyTrace, ...], origins: Origins) -> Decider | None:
+def decider_of(rule: RuleId | None, policies: Iterable[PolicyTrace], origins: Origins) -> Decider | None:
+    """The rule that decided, with its line."""
     if rule is None:
         return None
     key = ObjectKey("AuthorizationPolicy", rule.namespace, rule.policy)
@@ -79,16 +77,53 @@ def _decider(rule: RuleId | None, policies: tuple[PolicyTrace, ...], origins: Or
     return Decider(f"{rule.namespace}/{rule.policy}", rule.rule, action, origins.place(key, f"spec.rules[{rule.rule}]"))
 
 
-def _policy_line(trace: PolicyTrace, origins: Origins) -> PolicyLine:
-    rules = tuple(_rule_line(each, trace.policy, origins) for each in trace.rules)
+def policy_lines(traces: Iterable[PolicyTrace], origins: Origins) -> tuple[PolicyLine, ...]:
+    """How every policy fared, where everything about the request is known."""
+    return tuple(_policy_line(each, tuple(_rule_line(rule, each.policy, origins) for rule in each.rules), origins) for each in traces)
+
+
+def partly_known_lines(
+    policies: Iterable[NormalPolicy], facts: Facts, unknown: frozenset[Kind], origins: Origins
+) -> tuple[PolicyLine, ...]:
+    """The same where some of it is not: a rule of which only such questions are left may have matched, and nobody knows."""
+    return tuple(_partly_known(each, facts, unknown, origins) for each in policies)
+
+
+def _partly_known(policy: NormalPolicy, facts: Facts, unknown: frozenset[Kind], origins: Origins) -> PolicyLine:
+    bare = replace(policy, rules=tuple(rule.without(*unknown) for rule in policy.rules))
+    trace = trace_policy(bare, facts)
+    rules = tuple(
+        _uncertain(each, found, policy.key, origins)
+        if each.outcome == "matched" and (found := unknown_questions(rule, unknown))
+        else _rule_line(each, policy.key, origins)
+        for rule, each in zip(policy.rules, trace.rules, strict=True)
+    )
+    return _policy_line(trace, rules, origins)
+
+
+def unknown_questions(rule: NormalRule, unknown: frozenset[Kind]) -> tuple[Asking, ...]:
+    """The questions of a rule that nobody can answer."""
+    alternatives = (*rule.sources, *rule.operations, rule.conditions)
+    return tuple(each for alternative in alternatives for each in alternative if each.attribute.kind in unknown)
+
+
+def _uncertain(trace: RuleTrace, asked: tuple[Asking, ...], policy: ObjectKey, origins: Origins) -> RuleLine:
+    clauses = tuple(Clause(each.path, unknown_text(each), origins.place(policy, each.path)) for each in asked)
+    return RuleLine(trace.id.rule, "unknown", clauses, "", origins.place(policy, f"spec.rules[{trace.id.rule}]"))
+
+
+def _policy_line(trace: PolicyTrace, rules: tuple[RuleLine, ...], origins: Origins) -> PolicyLine:
+    outcomes = {each.outcome for each in rules}
+    matched = True if "matched" in outcomes else None if "unknown" in outcomes else False
     name = f"{trace.policy.namespace}/{trace.policy.name}"
-    return PolicyLine(name, trace.action.value, False, rules, trace.matched, origins.place(trace.policy))
+    return PolicyLine(name, trace.action.value, trace.dry_run, rules, matched, origins.place(trace.policy))
 
 
 def _rule_line(trace: RuleTrace, policy: ObjectKey, origins: Origins) -> RuleLine:
     failed = tuple(_clause(each, policy, origins) for each in trace.failed)
-    return RuleLine(trace.id.rule, trace.outcome, failed, "", origins.place(policy, f"spec.rules[{trace.id.rule}]"))
+    note = _WIDENED if trace.widened else _NOTES.get(trace.outcome, "")
+    return RuleLine(trace.id.rule, trace.outcome, failed, note, origins.place(policy, f"spec.rules[{trace.id.rule}]"))
 
 
 def _clause(failed: FailedClause, policy: ObjectKey, origins: Origins) -> Clause:
-    return Clause(failed.path, str(failed), origins.place(policy, failed.path))
+    return Clause(failed.path, clause_text(failed), origins.place(policy, failed.path))

@@ -5,61 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final
 
-from hauberk.api.authorization_policy import Action, AuthorizationPolicy, Rule
-from hauberk.api.metadata import ObjectKey
-from hauberk.policy.clause import FailedClause, needs_http, operation_failure, source_failure
-from hauberk.policy.identifier import RuleId
+from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.policy.facts import observe
+from hauberk.policy.normalize import normalize
 from hauberk.policy.request import Peer, Request, Workload
+from hauberk.policy.ruleset import Paths, Ruleset
 from hauberk.policy.trust_domains import TrustDomains
+from hauberk.policy.verdict import Judgement, Verdict
 
-ROOT_NAMESPACE = "istio-system"
-Outcome = Literal["matched", "failed", "dropped"]
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
-_UNFEDERATED = TrustDomains()
-
-
-@dataclass(frozen=True, slots=True)
-class RuleTrace:
-    """How one rule fared.
-
-    `failed` names a clause for each alternative of `from`, or of `to`, when none of them matched. `dropped`: an ALLOW rule with
-    fields of HTTP says nothing about TCP. `widened`: a DENY rule whose HTTP fields were left out for a TCP connection.
-    """
-
-    id: RuleId
-    outcome: Outcome
-    failed: tuple[FailedClause, ...] = ()
-    widened: bool = False
+ROOT_NAMESPACE: Final = "istio-system"
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+_UNFEDERATED: Final = TrustDomains()
+_DEFAULT_PATHS: Final = Paths()
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyTrace:
-    """How one policy that selects the workload fared."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meshwide:
+    """What decisions depend on beside policies: MeshConfig, distilled. `providers` None: every external service can be asked."""
 
-    policy: ObjectKey
-    action: Action
-    rules: tuple[RuleTrace, ...]
-
-    @property
-    def matched(self) -> bool:
-        return any(rule.outcome == "matched" for rule in self.rules)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The decision; `decided_by` is None when no rule matched (and the reason says what follows from that)."""
-
-    allowed: bool
-    reason: str
-    decided_by: RuleId | None
-    policies: tuple[PolicyTrace, ...]
-
-    @property
-    def envoy_detail(self) -> str | None:
-        """What Envoy's access log says of the denial."""
-        return None if self.allowed else f"rbac_access_denied_matched_policy[{self.decided_by or 'none'}]"
+    root_namespace: str = ROOT_NAMESPACE
+    domains: TrustDomains = _UNFEDERATED
+    paths: Paths = _DEFAULT_PATHS
+    providers: frozenset[str] | None = None
 
 
 def decide(
@@ -70,28 +39,33 @@ def decide(
     *,
     root_namespace: str = ROOT_NAMESPACE,
     domains: TrustDomains = _UNFEDERATED,
+    paths: Paths = _DEFAULT_PATHS,
+    providers: frozenset[str] | None = None,
+    external: bool | None = None,
 ) -> Verdict:
-    """Istio's order: a matching DENY denies; without any ALLOW policy all else is allowed; then a matching ALLOW is needed."""
-    asked = _Asked(request, peer, domains)
-    traces = tuple(_trace(policy, asked) for policy in select_policies(workload, policies, root_namespace=root_namespace))
-    denied = _matching(traces, Action.DENY)
-    if denied:
-        return Verdict(False, f"denied by {denied}", denied, traces)
-    if not any(trace.action is Action.ALLOW for trace in traces):
-        return Verdict(True, "no ALLOW policy selects the workload", None, traces)
-    allowed = _matching(traces, Action.ALLOW)
-    if allowed:
-        return Verdict(True, f"allowed by {allowed}", allowed, traces)
-    return Verdict(False, "ALLOW policies select the workload and none of their rules matches", None, traces)
+    """What becomes of `request` at `workload`, and how every policy fared; `external` is the answer of the service that CUSTOM asks."""
+    mesh = Meshwide(root_namespace=root_namespace, domains=domains, paths=paths, providers=providers)
+    return build_ruleset(select_policies(workload, policies, root_namespace=root_namespace), mesh).verdict(
+        observe(request, peer, paths.level), external
+    )
+
+
+def build_ruleset(policies: Iterable[AuthorizationPolicy], mesh: Meshwide) -> Ruleset:
+    """Those that select one workload, ready to be asked many times."""
+    return Ruleset((normalize(policy, mesh.domains) for policy in policies), mesh.paths, mesh.providers)
 
 
 def select_policies(
     workload: Workload, policies: Iterable[AuthorizationPolicy], *, root_namespace: str = ROOT_NAMESPACE
 ) -> tuple[AuthorizationPolicy, ...]:
-    """Policies of the workload's and of the root namespace whose selector matches it, oldest first."""
+    """Policies of the workload's and of the root namespace whose selector matches it, oldest first; those with targets are for gateways."""
     scopes = (workload.namespace, root_namespace)
-    chosen = [each for each in policies if each.metadata.namespace in scopes and each.spec.selector.matches(workload.labels)]
+    chosen = [each for each in policies if each.metadata.namespace in scopes and _selects(each, workload)]
     return tuple(sorted(chosen, key=_age))
+
+
+def _selects(policy: AuthorizationPolicy, workload: Workload) -> bool:
+    return not policy.spec.targets and policy.spec.selector.matches(workload.labels)
 
 
 def _age(policy: AuthorizationPolicy) -> tuple[datetime, str, str]:
@@ -99,41 +73,29 @@ def _age(policy: AuthorizationPolicy) -> tuple[datetime, str, str]:
     return metadata.creation_timestamp or _BEGINNING, metadata.name, metadata.namespace
 
 
-def _matching(traces: tuple[PolicyTrace, ...], action: Action) -> RuleId | None:
-    """The rule that Envoy names: it asks its policies in the order of their names as texts."""
-    matched = [rule.id for trace in traces if trace.action is action for rule in trace.rules if rule.outcome == "matched"]
-    return min(matched, key=str, default=None)
+class Engine:
+    """All policies of a mesh, for many decisions about many workloads: 20,000 and more in a second."""
 
+    def __init__(self, policies: Iterable[AuthorizationPolicy], mesh: Meshwide) -> None:
+        self._mesh = mesh
+        self._by_namespace: dict[str, list[AuthorizationPolicy]] = {}
+        for policy in policies:
+            self._by_namespace.setdefault(policy.metadata.namespace, []).append(policy)
+        self._rulesets: dict[tuple[str, frozenset[tuple[str, str]]], Ruleset] = {}
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    request: Request
-    peer: Peer
-    domains: TrustDomains
+    def judge(self, request: Request, peer: Peer, workload: Workload, external: bool | None = None) -> Judgement:
+        """The decision alone."""
+        return self.ruleset(workload).judge(observe(request, peer, self._mesh.paths.level), external)
 
+    def verdict(self, request: Request, peer: Peer, workload: Workload, external: bool | None = None) -> Verdict:
+        """The decision with its trace."""
+        return self.ruleset(workload).verdict(observe(request, peer, self._mesh.paths.level), external)
 
-def _trace(policy: AuthorizationPolicy, asked: _Asked) -> PolicyTrace:
-    rules = tuple(_trace_rule(policy, index, rule, asked) for index, rule in enumerate(policy.spec.rules))
-    return PolicyTrace(policy.key, policy.spec.action, rules)
-
-
-def _trace_rule(policy: AuthorizationPolicy, index: int, rule: Rule, asked: _Asked) -> RuleTrace:
-    namespace, request = policy.metadata.namespace, asked.request
-    rule_id = RuleId(namespace, policy.metadata.name, index)
-    blind = not request.http and needs_http(rule)
-    if blind and policy.spec.action is Action.ALLOW:
-        return RuleTrace(rule_id, "dropped")
-    at = f"spec.rules[{index}]"
-    sources = [
-        source_failure(entry.source, asked.peer, namespace, f"{at}.from[{number}].source", asked.domains)
-        for number, entry in enumerate(rule.from_ or ())
-    ]
-    operations = [operation_failure(entry.operation, request, f"{at}.to[{number}].operation") for number, entry in enumerate(rule.to or ())]
-    failed = _failures(sources) + _failures(operations)
-    return RuleTrace(rule_id, "failed" if failed else "matched", failed, widened=blind)
-
-
-def _failures(alternatives: list[FailedClause | None]) -> tuple[FailedClause, ...]:
-    """Why none of the alternatives matched; nothing if one did, or if there are none: then everything is meant."""
-    failed = tuple(each for each in alternatives if each is not None)
-    return failed if len(failed) == len(alternatives) else ()
+    def ruleset(self, workload: Workload) -> Ruleset:
+        """What guards `workload`: one for all workloads of equal labels."""
+        key = workload.namespace, frozenset(workload.labels.items())
+        if key not in self._rulesets:
+            root = self._mesh.root_namespace
+            near = [policy for namespace in {workload.namespace, root} for policy in self._by_namespace.get(namespace, ())]
+            self._rulesets[key] = build_ruleset(select_policies(workload, near, root_namespace=root), self._mesh)
+        return self._rulesets[key]

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
-from hauberk.policy.decision import Verdict, decide, select_policies
+from hauberk.policy.decision import decide, select_policies
 from hauberk.policy.identifier import RuleId, parse_rule_id
 from hauberk.policy.request import Peer, Request, Workload
 from hauberk.policy.trust_domains import TrustDomains
+from hauberk.policy.verdict import Verdict
 
 FRONTEND = Peer("spiffe://cluster.local/ns/shop/sa/frontend")
 STRANGER = Peer("spiffe://cluster.local/ns/bank/sa/teller")
@@ -54,7 +55,7 @@ def test_without_a_policy_everything_is_allowed() -> None:
 def test_an_allow_policy_without_rules_denies_everything() -> None:
     verdict = asked(policy("nothing", "ALLOW"))
     assert not verdict.allowed
-    assert verdict.envoy_detail == "rbac_access_denied_matched_policy[none]"
+    assert verdict.judgement.name == "hauberk-no-allow-matched"
 
 
 def test_a_rule_without_clauses_matches_everything_also_plaintext_and_tcp() -> None:
@@ -65,7 +66,7 @@ def test_a_rule_without_clauses_matches_everything_also_plaintext_and_tcp() -> N
 def test_deny_wins_over_allow() -> None:
     verdict = asked(policy("a", "ALLOW", {}), policy("d", "DENY", operation(methods=["GET"])))
     assert verdict.decided_by == RuleId("shop", "d", 0)
-    assert verdict.envoy_detail == "rbac_access_denied_matched_policy[ns[shop]-policy[d]-rule[0]]"
+    assert verdict.judgement.name == "ns[shop]-policy[d]-rule[0]"
 
 
 def test_a_deny_policy_that_does_not_match_allows_the_rest() -> None:
