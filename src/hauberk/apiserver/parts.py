@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from hauberk.api.problem import Problem
+from hauberk.mesh.snapshot import MeshSnapshot
 
 Json = dict[str, Any]
 
@@ -34,6 +35,10 @@ class Pilot(Protocol):
     @property
     def problems(self) -> Sequence[Problem]:
         """What could not be translated, and what proxies refused."""
+
+    @property
+    def snapshot(self) -> MeshSnapshot | None:
+        """The mesh as the proxies are told it; None before the first."""
 
     async def wait(self, revision: int, timeout: float) -> PushResult:
         """Returns when every proxy that `revision` concerns has acknowledged or refused it, or when `timeout` seconds are over."""

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from uvicorn.server import ServerState
 
 from hauberk.api.problem import problem
-from hauberk.apiserver import ca, ca_bundle, ca_federation, ca_import, ca_nodes, ca_revocations, ca_tokens, history
+from hauberk.apiserver import ca, ca_bundle, ca_federation, ca_import, ca_nodes, ca_revocations, ca_tokens, explain, history
 from hauberk.apiserver.mesh import get_names, get_ready, get_status
 from hauberk.apiserver.reading import get_object, get_objects
 from hauberk.apiserver.refusal import HANDLERS
@@ -41,6 +41,7 @@ ROUTES = (
     *ca_nodes.ROUTES,
     *ca_revocations.ROUTES,
     *ca_tokens.ROUTES,
+    *explain.ROUTES,
     *history.ROUTES,
 )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hauberk.explain.authorization import Asked, authorize
+from hauberk.explain.authorization import Asked
 from hauberk.explain.caller import Caller, resolve_caller
 from hauberk.explain.destination import Destination, Target, resolve_destination
 from hauberk.explain.explanation import Answer, Explanation, Layer, Outcome
+from hauberk.explain.judging import judge
 from hauberk.explain.layers import interception_layer, mtls_layer, route_document, route_layer
 from hauberk.explain.places import NO_ORIGINS, Origins
 from hauberk.explain.question import Question
@@ -79,7 +80,7 @@ def _answer(way: _Way, group: tuple[Target, ...]) -> Answer:
     if mtls.outcome is Outcome.DENY:
         return _refused(pods, (route, interception, mtls))
     asked = Asked(way.snapshot, way.question, way.caller, target, identity, way.origins, way.http)
-    return authorize(asked, pods, (route, interception, mtls))
+    return judge(asked, pods, (route, interception, mtls))
 
 
 def _refused(pods: tuple[str, ...], layers: tuple[Layer, ...]) -> Answer:

@@ -31,6 +31,11 @@ class ServedPilot:
         """What could not be translated, and what proxies refused."""
         return self._pilot.problems
 
+    @property
+    def snapshot(self) -> MeshSnapshot | None:
+        """The mesh as the proxies are told it; None before the first."""
+        return self._pilot.snapshot
+
     async def wait(self, revision: int, timeout: float) -> PushResult:
         """Returns when every proxy that `revision` concerns has acknowledged it, or when `timeout` seconds are over."""
         return await self._pilot.wait(revision, timeout)

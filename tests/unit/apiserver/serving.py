@@ -14,6 +14,7 @@ from hauberk.apiserver.rules import Rules
 from hauberk.apiserver.state import Parts
 from hauberk.kit.unix_http import AsyncUnixHttp, NotReachable
 from hauberk.local.first_objects import put_first_objects
+from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.sources.store import Store
 
 
@@ -33,6 +34,7 @@ class FakePilot:
     refusals: tuple[Problem, ...] = ()
     ready: bool = True
     problems: tuple[Problem, ...] = ()
+    snapshot: MeshSnapshot | None = None
     waited: list[int] = field(default_factory=list)
 
     async def wait(self, revision: int, timeout: float) -> Pushed:

@@ -1,0 +1,149 @@
+"""The layers of policy: the token, the external service, authorization and rate limits, with all that is to be said about them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.api.mesh_config import MeshConfig
+from hauberk.explain.authorization import Asked, decider_of, partly_known_lines, policy_lines
+from hauberk.explain.explanation import Answer, Layer, Outcome, PolicyLine, Tried
+from hauberk.explain.layers import trust_domains
+from hauberk.explain.token import token_layer
+from hauberk.mesh.snapshot import MeshSnapshot
+from hauberk.policy.decision import Meshwide, build_ruleset
+from hauberk.policy.facts import observe
+from hauberk.policy.ruleset import Paths, Ruleset
+from hauberk.policy.verdict import EXTERNAL, NO_ALLOW_MATCHED, NO_PROVIDER, Judgement, Verdict
+
+_KEPT: Final = 256  # sets of policies that are ready to be asked
+_rulesets: OrderedDict[tuple[int, int], tuple[object, Ruleset]] = OrderedDict()
+
+
+def meshwide(snapshot: MeshSnapshot) -> Meshwide:
+    """What decisions depend on beside policies."""
+    config = snapshot.config
+    return Meshwide(
+        root_namespace=snapshot.settings.root_namespace,
+        domains=trust_domains(snapshot),
+        paths=_paths(config),
+        providers=frozenset(each.name for each in config.extension_providers if each.authorizes is not None),
+    )
+
+
+def _paths(config: MeshConfig) -> Paths:
+    return Paths(config.path_normalization.normalization, config.hauberk.ambiguous_paths == "ALLOW")
+
+
+def _ruleset(snapshot: MeshSnapshot, policies: tuple[AuthorizationPolicy, ...]) -> Ruleset:
+    """The policies ready to be asked; hundreds of questions are about a few sets of them."""
+    key = id(policies), id(snapshot)
+    if key not in _rulesets:
+        # Both are kept beside it: as long as they are, nothing else has their numbers.
+        _rulesets[key] = (policies, snapshot), build_ruleset(policies, meshwide(snapshot))
+        if len(_rulesets) > _KEPT:
+            _rulesets.popitem(last=False)
+    return _rulesets[key][1]
+
+
+def judge(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Answer:
+    """The answer of everything that the sidecar at the end asks, after the layers `before`."""
+    assert asked.target.inbound is not None
+    token, claims = token_layer(asked)
+    if token.outcome is Outcome.DENY:
+        layers = (*before, token, *_not_reached("custom", "authorization", "rateLimit"))
+        return Answer(workloads=pods, verdict="deny", status=token.status, reason=token.because, decider=None, layers=layers)
+    verdict = _verdict(asked, claims)
+    policies = _lines(asked, verdict, claims)
+    reason = _reason(verdict, policies)
+    custom, authorization = _custom(verdict), _authorization(verdict, reason, http=asked.http)
+    reached = authorization if custom.outcome is not Outcome.DENY else _not_reached("authorization")[0]
+    last = _not_reached("rateLimit")[0] if not verdict.allowed else Layer("rateLimit", Outcome.NONE, "nothing to ask")
+    return Answer(
+        workloads=pods,
+        verdict="allow" if verdict.allowed else "deny",
+        status=verdict.status if asked.http else None,
+        reason=reason,
+        decider=decider_of(verdict.decided_by, verdict.policies, asked.origins),
+        layers=(*before, token, custom, reached, last),
+        policies=policies,
+        dry_run=_tried(verdict, asked),
+        audit=tuple(dict.fromkeys(f"{each.namespace}/{each.policy}" for each in verdict.audited)),
+    )
+
+
+def _verdict(asked: Asked, claims: Mapping[str, Any] | None) -> Verdict:
+    assert asked.target.inbound is not None
+    ruleset = _ruleset(asked.snapshot, asked.target.inbound.policies)
+    return ruleset.verdict(observe(asked.request(claims), asked.peer, ruleset.paths.level))
+
+
+def _lines(asked: Asked, verdict: Verdict, claims: Mapping[str, Any] | None) -> tuple[PolicyLine, ...]:
+    if not asked.question.unknown:
+        return policy_lines(verdict.policies, asked.origins)
+    facts = observe(asked.request(claims), asked.peer, _paths(asked.snapshot.config).level)
+    return partly_known_lines(asked.normal_policies, facts, asked.question.unknown, asked.origins)
+
+
+def _reason(verdict: Verdict, policies: tuple[PolicyLine, ...]) -> str:
+    """What decided, in one sentence; where nothing matched, what came nearest."""
+    judgement = verdict.judgement
+    rule = judgement.rule
+    if rule is not None and judgement.name not in (EXTERNAL, NO_PROVIDER):
+        action = "ALLOW" if judgement.allowed else "DENY"
+        return f"by AuthorizationPolicy {rule.namespace}/{rule.policy}, rule {rule.rule} ({action})"
+    if judgement.name == NO_ALLOW_MATCHED and (nearest := _nearest(policies)):
+        return f"no ALLOW rule matches; nearest is {nearest}"
+    if judgement.name == NO_ALLOW_MATCHED:
+        return "no ALLOW rule matches"
+    return _named(judgement)
+
+
+def _named(judgement: Judgement) -> str:
+    if judgement.rule is None:
+        return judgement.reason
+    rule = judgement.rule
+    told = "the service that is asked refuses" if judgement.name == EXTERNAL else "the service that is to be asked is none that can be"
+    return f"by AuthorizationPolicy {rule.namespace}/{rule.policy}, rule {rule.rule} (CUSTOM): {told}"
+
+
+def _nearest(policies: tuple[PolicyLine, ...]) -> str:
+    """The ALLOW rule of which the fewest clauses failed, and the first of them."""
+    rules = [
+        (policy, rule) for policy in policies if policy.action == "ALLOW" and not policy.dry_run for rule in policy.rules if rule.failed
+    ]
+    if not rules:
+        return ""
+    # Of two that are as near the one which means the caller: who calls is seldom what was got wrong.
+    policy, rule = min(rules, key=lambda each: (len(each[1].failed), any(".from[" in clause.path for clause in each[1].failed)))
+    return f"AuthorizationPolicy {policy.policy}, rule {rule.index}: {rule.failed[0].text}"
+
+
+def _custom(verdict: Verdict) -> Layer:
+    rule = verdict.custom
+    if rule is None:
+        return Layer("custom", Outcome.NONE, "no CUSTOM policy matches")
+    named = f"AuthorizationPolicy {rule.namespace}/{rule.policy}, rule {rule.rule}"
+    if verdict.judgement.name in (NO_PROVIDER, EXTERNAL):
+        return Layer("custom", Outcome.DENY, _named(verdict.judgement), verdict.status)
+    return Layer("custom", Outcome.UNKNOWN, f"{named} has an external service asked, and what it answers is not known here")
+
+
+def _authorization(verdict: Verdict, reason: str, *, http: bool) -> Layer:
+    if verdict.allowed:
+        return Layer("authorization", Outcome.PASS, reason)
+    short = "no ALLOW rule matches" if verdict.judgement.name == NO_ALLOW_MATCHED else reason
+    return Layer("authorization", Outcome.DENY, short if http else f"{short}: the connection is closed", verdict.status if http else None)
+
+
+def _tried(verdict: Verdict, asked: Asked) -> Tried | None:
+    tried = verdict.dry_run
+    if tried is None:
+        return None
+    return Tried("allow" if tried.allowed else "deny", decider_of(tried.rule, verdict.policies, asked.origins))
+
+
+def _not_reached(*names: str) -> tuple[Layer, ...]:
+    return tuple(Layer(name, Outcome.SKIPPED, "not reached") for name in names)
