@@ -13,7 +13,6 @@ from hauberk.api.problem import Problem, has_errors
 from hauberk.api.service_account import ServiceAccount
 from hauberk.apiserver.admission import Admission
 from hauberk.apiserver.body import Body
-from hauberk.apiserver.coherence import Coherence
 from hauberk.apiserver.refusal import Refused
 from hauberk.apiserver.rules import Rules
 from hauberk.sources.draft import Draft
@@ -44,10 +43,10 @@ class Applied:
     results: tuple[tuple[ObjectKey, Result], ...]
     problems: tuple[Problem, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Without what became of it at the proxies."""
+    def to_json(self, *more: Problem) -> dict[str, Any]:
+        """Without what became of it at the proxies; `more` problems were found outside of the transaction."""
         applied = [{"kind": key.kind, "namespace": key.namespace, "name": key.name, "result": result} for key, result in self.results]
-        return {"applied": applied, "problems": [each.to_json() for each in self.problems]}
+        return {"applied": applied, "problems": [each.to_json() for each in (*self.problems, *more)]}
 
 
 def parse_files(files: Sequence[File], namespace: str | None) -> Manifest:
@@ -71,11 +70,6 @@ def decide_apply(draft: Draft, wanted: Manifest, rules: Rules) -> Applied:
             problems.extend(conflict)
     if has_errors(problems):
         raise Refused(422, *problems, also={"applied": [], "affected": 0, "acknowledged": 0, "seconds": 0.0})
-    coherence = Coherence(draft, rules.root_namespace)
-    for item in wanted.objects:
-        stored = draft.get(item.key)
-        assert stored is not None
-        problems.extend(coherence.check(stored, wanted.origin(item.key)))
     return Applied(tuple((item.key, results[item.key]) for item in wanted.objects), tuple(problems))
 
 

@@ -10,7 +10,18 @@ from starlette.routing import Route
 from uvicorn.server import ServerState
 
 from hauberk.api.problem import problem
-from hauberk.apiserver import ca, ca_bundle, ca_federation, ca_import, ca_nodes, ca_revocations, ca_tokens, explain, history
+from hauberk.apiserver import (
+    analysis,
+    ca,
+    ca_bundle,
+    ca_federation,
+    ca_import,
+    ca_nodes,
+    ca_revocations,
+    ca_tokens,
+    explain,
+    history,
+)
 from hauberk.apiserver.mesh import get_names, get_ready, get_status
 from hauberk.apiserver.reading import get_object, get_objects
 from hauberk.apiserver.refusal import HANDLERS
@@ -34,6 +45,7 @@ ROUTES = (
     Route("/v1/status", get_status, methods=["GET"]),
     Route("/v1/readyz", get_ready, methods=["GET"]),
     Route("/v1/names", get_names, methods=["GET"]),
+    *analysis.ROUTES,
     *ca.ROUTES,
     *ca_bundle.ROUTES,
     *ca_federation.ROUTES,

@@ -10,9 +10,11 @@ from starlette.responses import JSONResponse, Response
 
 from hauberk.api.metadata import ObjectKey
 from hauberk.api.problem import Problem, problem
+from hauberk.apiserver.analysis import rehearse
 from hauberk.apiserver.apply import ApplyRequest, decide_apply, parse_files
 from hauberk.apiserver.author import author_of
 from hauberk.apiserver.body import read_request
+from hauberk.apiserver.coherence import all_problems, quick_problems, whole_world
 from hauberk.apiserver.deletion import Deleted, DeleteRequest, decide_delete, requested_keys
 from hauberk.apiserver.refusal import Refused
 from hauberk.apiserver.state import Parts, parts
@@ -28,10 +30,13 @@ async def apply_files(request: Request) -> Response:
     # In a thread: reading a large file must not hold up the proxies.
     wanted = await asyncio.to_thread(parse_files, asked.files, asked.namespace)
     if asked.dry_run:
-        applied = found.store.rehearse(lambda draft: decide_apply(draft, wanted, found.rules))
-        return outcome(applied.to_json(), Arrived(seconds=elapsed(found, began)))
+        applied, world = rehearse(found, wanted)
+        told = await asyncio.to_thread(all_problems, world, wanted)
+        return outcome(applied.to_json(*told), Arrived(seconds=elapsed(found, began)))
     committed = await found.store.transact(lambda draft: decide_apply(draft, wanted, found.rules), author=author_of(request))
-    return await arrival(found, committed.value.to_json(), committed.revision, asked.wait, began)
+    # The proxies hear of the change while it is looked at.
+    told = await asyncio.to_thread(quick_problems, whole_world(lambda kind: found.store.list(kind).items, found), wanted)
+    return await arrival(found, committed.value.to_json(*told), committed.revision, asked.wait, began)
 
 
 async def delete_objects(request: Request) -> Response:

@@ -1,0 +1,72 @@
+"""Ports that nobody has, and conditions of HTTP on ports that speak something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from hauberk.analysis.clauses import Clause, rule_clauses
+from hauberk.analysis.world import World
+from hauberk.api.authorization_policy import Action, AuthorizationPolicy, Operation, Rule
+from hauberk.api.condition_key import ConditionKind
+from hauberk.api.finding import Finding, Location
+from hauberk.mesh.protocol import Protocol
+
+Ports = Mapping[int, Protocol]
+
+
+def check_ports(policy: AuthorizationPolicy, world: World) -> Iterator[Finding]:
+    """What the rules say of ports, against the ports of the workloads that the policy selects."""
+    if not any(_concerns_ports(clause) for index, rule in enumerate(policy.spec.rules) for clause in rule_clauses(index, rule)):
+        return
+    known = world.selected(policy).ports
+    # Where somebody has declared no port at all, any may be open.
+    if not known or not all(known):
+        return
+    for index, rule in enumerate(policy.spec.rules):
+        yield from _check_numbers(index, rule, known)
+        yield from _check_protocols(index, rule, policy.spec.action, known)
+
+
+def _concerns_ports(clause: Clause) -> bool:
+    return clause.asks is ConditionKind.DESTINATION_PORT or clause.http_only
+
+
+def _check_numbers(index: int, rule: Rule, known: tuple[Ports, ...]) -> Iterator[Finding]:
+    for clause in rule_clauses(index, rule):
+        if clause.asks is not ConditionKind.DESTINATION_PORT:
+            continue
+        for number, value in enumerate(clause.values):
+            if not any(int(value) in ports for ports in known):
+                told = ", ".join(map(str, sorted({port for ports in known for port in ports})))
+                message = f"no selected workload has the port {value}; known are {told}. Ports are those of the program, not of a Service"
+                yield Finding("HBK0347", (*clause.at, number), message)
+
+
+def _check_protocols(index: int, rule: Rule, action: Action, known: tuple[Ports, ...]) -> Iterator[Finding]:
+    at: Location = ("spec", "rules", index)
+    everywhere = any(each.http_only for each in rule_clauses(index, rule) if "to" not in each.at)
+    entries: list[tuple[Location, Operation]] = [((*at, "to", n, "operation"), each.operation) for n, each in enumerate(rule.to or ())]
+    for place, operation in entries or [(at, Operation())]:
+        if not everywhere and not _asks_http(operation):
+            continue
+        meant = {port: speaks for ports in known for port, speaks in ports.items() if _means(operation, port)}
+        bytes_only = sorted(port for port, speaks in meant.items() if speaks is Protocol.TCP)
+        # A port that was not named on purpose is no mistake as long as another one speaks HTTP.
+        if bytes_only and (operation.ports or len(bytes_only) == len(meant)):
+            yield Finding("HBK0348", place, _told(bytes_only, action))
+
+
+def _told(ports: list[int], action: Action) -> str:
+    where = f"port {ports[0]} speaks" if len(ports) == 1 else f"ports {', '.join(map(str, ports))} speak"
+    does = {Action.DENY: "denies", Action.AUDIT: "notes", Action.CUSTOM: "has asked about"}.get(action)
+    effect = f"{does} every connection that its other fields mean" if does else "allows nothing"
+    return f"{where} no HTTP, so that there this rule {effect}"
+
+
+def _asks_http(operation: Operation) -> bool:
+    wanted = operation.hosts + operation.methods + operation.paths
+    return bool(wanted + operation.not_hosts + operation.not_methods + operation.not_paths)
+
+
+def _means(operation: Operation, port: int) -> bool:
+    return (not operation.ports or str(port) in operation.ports) and str(port) not in operation.not_ports

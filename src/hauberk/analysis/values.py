@@ -1,0 +1,99 @@
+"""Values that can never match, mostly because of a typing error: they deny nothing, or allow nothing, and nobody notices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from hauberk.analysis.clauses import Clause, clauses
+from hauberk.analysis.pattern_cover import contradict
+from hauberk.analysis.world import World
+from hauberk.api.authorization_policy import Action, AuthorizationPolicy
+from hauberk.api.condition_key import ConditionKind
+from hauberk.api.finding import Finding, Location
+from hauberk.policy.rule import NormalRule, Question
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+_PRINCIPAL = re.compile(r"[^/]+/ns/[^/]+/sa/[^/]+")
+_AMBIGUOUS = re.compile(r"%2f|%5c|%00|%25[0-9a-f]{2}|;|\\|//", re.IGNORECASE)
+
+
+def check_values(policy: AuthorizationPolicy, world: World) -> Iterator[Finding]:
+    """Values that match nothing, and rules whose clauses exclude each other."""
+    for clause in clauses(policy):
+        for index, value in enumerate(clause.values):
+            if fault := _fault(clause, value, world):
+                why, remedy = fault
+                yield Finding("HBK0355", (*clause.at, index), f"{value!r} matches nothing: {why}", remedy)
+    for rule in world.normal(policy).rules:
+        yield from _check_contradiction(rule)
+    if policy.spec.action is Action.AUDIT and not policy.spec.rules:
+        yield Finding("HBK0362", ("spec", "rules"), "AUDIT without rules notes nothing")
+
+
+Fault = tuple[str, str | None]  # why, and what to do
+
+
+def _fault(clause: Clause, value: str, world: World) -> Fault | None:
+    match clause.asks:
+        case "methods":
+            upper = value.upper()
+            return ("methods are upper case", f"write {upper}") if value != upper and upper in _METHODS else None
+        case "paths":
+            return _path_fault(value, world)
+        case "hosts":
+            if "://" in value or "/" in value:
+                return "a host has neither scheme nor path", f"write {value.rpartition('://')[2].partition('/')[0]}"
+            return None
+        case ConditionKind.PRINCIPAL:
+            return _principal_fault(value, world)
+        case _:
+            return None
+
+
+def _path_fault(value: str, world: World) -> Fault | None:
+    if "?" in value or "#" in value:
+        return "the query and the fragment of a path are not looked at", "leave out what begins with ? or #"
+    if not value.startswith(("/", "*")):
+        return "every path begins with a slash", f"write /{value}"
+    normal = world.config.path_normalization.normalization
+    if normal != "NONE" and ("/../" in value or "/./" in value):
+        return "segments of dots are resolved before policies are asked", "write the path without them"
+    if normal in ("MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES") and "//" in value:
+        return "repeated slashes are merged before policies are asked", "write one slash"
+    if world.config.hauberk.ambiguous_paths == "DENY" and (found := _AMBIGUOUS.search(value)):
+        return f"a path that holds {found[0]} can be read in two ways, and is refused before", "see hauberk.ambiguousPaths"
+    return None
+
+
+def _principal_fault(value: str, world: World) -> Fault | None:
+    domain = value.partition("/")[0]
+    if "*" in value or value.startswith("spiffe://") or _PRINCIPAL.fullmatch(value):
+        return None
+    # Programs of other domains, and those outside of pods, may have identities of another form.
+    if "/" in value and domain not in (*world.domains.names, "cluster.local"):
+        return None
+    if "/" in value and "/ns/" not in value and "/sa/" not in value:
+        return None
+    return "it is no identity of a pod", "write TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT"
+
+
+def _check_contradiction(rule: NormalRule) -> Iterator[Finding]:
+    """Parts of the rule that never hold; where every way to match is such a part, the whole rule."""
+    at: Location = ("spec", "rules", rule.id.rule)
+    if found := contradict(rule.conditions):
+        yield Finding("HBK0343", at, _told(*found))
+        return
+    for name, alternatives in (("from", rule.sources), ("to", rule.operations)):
+        for index, alternative in enumerate(alternatives):
+            if found := contradict((*rule.conditions, *alternative)):
+                yield Finding("HBK0343", (*at, name, index), _told(*found))
+
+
+def _told(one: Question, other: Question) -> str:
+    return f"{_short(one)} and {_short(other)} never hold together"
+
+
+def _short(question: Question) -> str:
+    values = ", ".join(question.values[:3]) + (", …" if len(question.values) > 3 else "")
+    return f"{question.path.partition('.')[2].partition('.')[2] or question.path} ({values})"
