@@ -157,7 +157,9 @@ class RigPod:
         log = self.directory / "access.log"
         # What Envoy is still writing is no line yet.
         whole = log.read_bytes().split(b"\n")[:-1] if log.exists() else []
-        return [read_fields(line) for line in whole]
+        found = [read_fields(line) for line in whole]
+        # Lines of the beginnings of connections are no records.
+        return [fields for fields in found if fields.get("e") != "TcpUpstreamConnected"]
 
     def record(self, **wanted: Any) -> dict[str, Any]:
         """The first record with these values; waits for it."""

@@ -13,7 +13,7 @@ from hauberk.linux.netns import in_network_async
 from hauberk.linux.socket_destroy import Connection, destroy_connections
 
 _AT_ONCE: Final = 16  # networks that are looked through at a time, each by a thread
-_log = logger("revocation")
+_log = logger("connections")
 
 
 class ConnectionEnd:
@@ -37,7 +37,7 @@ class ConnectionEnd:
             return await in_network_async(network, lambda: destroy_connections(condemned))
         except (LinuxFailure, OSError) as exc:
             hint = getattr(exc, "hint", "")
-            _log.error("connections of a revoked peer could not be ended", pod=pod.full_name, reason=str(exc), hint=hint)
+            _log.error("connections could not be ended", pod=pod.full_name, reason=str(exc), hint=hint)
             return 0
         finally:
             os.close(network)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn, ParamSpec, TypeVar
 
 from hauberk.agent.envoy_admin import AdminUnreachable, EnvoyAdmin
+from hauberk.agent.live_connections import LiveConnection, LiveConnections
 from hauberk.agent.records_tail import Tail
 from hauberk.agent.records_watch import DirectoryWatch
 from hauberk.agent.sidecar_pod import PodRef
@@ -55,6 +56,7 @@ class _Source:
     pod: PodRef
     decoder: Decoder
     tail: Tail
+    live: LiveConnections
     located: bool = False
 
 
@@ -111,7 +113,8 @@ class Records:
         identity = str(workload_id(self._trust_domain, pod.namespace, pod.service_account))
         address = pod.addresses[0] if pod.addresses else ""
         owner = Owner(pod=pod.name, namespace=pod.namespace, identity=identity, address=address)
-        self._sources[pod.uid] = _Source(pod, Decoder(owner, self._names.get), Tail(path))
+        live = LiveConnections(self._path.with_name("connections") / f"{pod.uid}.jsonl")
+        self._sources[pod.uid] = _Source(pod, Decoder(owner, self._names.get), Tail(path), live)
         if self._watch is not None:
             self._watch.changed.set()
 
@@ -142,13 +145,24 @@ class Records:
     async def collect(self) -> None:
         """Everything written so far has been read."""
         for source in tuple(self._sources.values()):
-            if self._watch is not None:
-                self._watch.add(source.tail.path.parent)  # it may not have existed before
-            while decoded := await self._work(self._read, source):
-                for follower in self._followers:
-                    follower.offer(decoded)
-            if source.tail.size > ROTATE_BYTES:
-                await self._rotate(source)
+            await self._collect(source)
+
+    async def _collect(self, source: _Source) -> None:
+        if self._watch is not None:
+            self._watch.add(source.tail.path.parent)  # it may not have existed before
+        while decoded := await self._work(self._read, source):
+            for follower in self._followers:
+                follower.offer(decoded)
+        if source.tail.size > ROTATE_BYTES:
+            await self._rotate(source)
+
+    async def live(self, uid: str) -> tuple[LiveConnection, ...]:
+        """The connections of bytes to that pod's program that are open, as far as its sidecar has written by now."""
+        source = self._sources.get(uid)
+        if source is None:
+            return ()
+        await self._collect(source)
+        return await self._work(source.live.all)
 
     async def query(self, query: RecordQuery) -> list[AccessRecord]:
         """The newest records that `query` wants, oldest of them first."""
@@ -203,7 +217,7 @@ class Records:
         lines = source.tail.read()
         if not lines:
             return []
-        decoded = self._decoded(lines, source.decoder)
+        decoded = self._decoded(source.live.take(lines), source.decoder)
         try:
             store.append(decoded, [source.tail.position])
         except sqlite3.Error as exc:
@@ -232,6 +246,7 @@ class Records:
         while self._read(source):
             pass
         source.tail.close()
+        source.live.forget()
         self._dropped += source.tail.dropped
         self._opened().forget_position(str(source.tail.path))
 

@@ -12,7 +12,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Delt
 
 from hauberk.agent.sds import TRUST, Secrets
 from hauberk.envoy.name import REVOKED, VIRTUAL_INBOUND, VIRTUAL_OUTBOUND
-from hauberk.translate import revocation
+from hauberk.translate import revocation, tcp_authorization
 from hauberk.xds.client import EVERYTHING, DeltaClient, Received, ResourcePool
 from hauberk.xds.layers import Layer, ResourceSet
 from hauberk.xds.resource import CLUSTER, EXTENSION, LISTENER, SECRET, Resource
@@ -26,6 +26,7 @@ _ESSENTIAL = frozenset({VIRTUAL_INBOUND, VIRTUAL_OUTBOUND})
 _OWN = frozenset({SECRET, EXTENSION})
 # All other filters' configurations are the control plane's.
 _OWN_EXTENSIONS = frozenset({revocation.HTTP, revocation.TCP})
+_DECIDE_ON_CONNECTIONS = frozenset({VIRTUAL_INBOUND, tcp_authorization.MUTUAL, tcp_authorization.PLAIN})
 _Key = tuple[str, str]  # type and name of a resource
 
 
@@ -106,6 +107,18 @@ class Relay:
     def settled_resources(self) -> tuple[Resource, ...] | None:
         """What Envoy accepted from the control plane, to be kept on disk; None while an answer of Envoy's is awaited."""
         return None if self._pending else tuple(resource for layer in self._accepted() for resource in layer)
+
+    @property
+    def connections_rule(self) -> str | None:
+        """What Envoy goes by when it takes connections of bytes: another text whenever that is something else.
+
+        None while an answer of Envoy's is awaited, or it has none.
+        """
+        session = self._downstream.session if self._downstream is not None else None
+        if session is None or self._pending or not all(session.settled(kind) for kind in (EXTENSION, LISTENER)):
+            return None
+        found = (resource for layer in self._accepted() for resource in layer)
+        return " ".join(sorted(f"{each.name}={each.version}" for each in found if each.name in _DECIDE_ON_CONNECTIONS))
 
     # --- the control plane's side
 

@@ -108,6 +108,11 @@ class Sidecar:
         """Envoy refuses these callers from now on."""
         self._relay.set_revoked(revoked)
 
+    @property
+    def connections_rule(self) -> str | None:
+        """What Envoy goes by when it takes connections of bytes; None while that is not known."""
+        return self._relay.connections_rule if self.running else None
+
     async def stop(self) -> None:
         """Envoy has ended."""
         await self._process.stop()
@@ -317,6 +322,11 @@ class Sidecars:
     def pods(self) -> tuple[PodRef, ...]:
         """The pods that have a sidecar."""
         return tuple(sidecar.pod for sidecar in self._sidecars.values())
+
+    def connections_rule(self, uid: str) -> str | None:
+        """What the pod's Envoy goes by when it takes connections of bytes; None while that is not known."""
+        sidecar = self._sidecars.get(uid)
+        return sidecar.connections_rule if sidecar is not None else None
 
     def replace_certificate(self, uid: str) -> None:
         """The pod asks for another certificate at once."""

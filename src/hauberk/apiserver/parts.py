@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from hauberk.api.metadata import ObjectKey
 from hauberk.api.problem import Problem
 from hauberk.mesh.snapshot import MeshSnapshot
 
@@ -45,6 +46,9 @@ class Pilot(Protocol):
 
     def proxies(self) -> Sequence[Json]:
         """The proxies as `status -o json` shows them."""
+
+    def judge(self, pod: ObjectKey, connections: Sequence[Json]) -> Sequence[bool] | None:
+        """For each of the open `connections` to `pod` (fields as in `decisions.Asked`) whether it may go on; None: not known yet."""
 
 
 class Names(Protocol):

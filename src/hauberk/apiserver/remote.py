@@ -22,6 +22,8 @@ from hauberk.api.metadata import ObjectKey
 from hauberk.api.pod import Pod
 from hauberk.api.problem import problem
 from hauberk.apiserver import server
+from hauberk.apiserver.body import read_request
+from hauberk.apiserver.decisions import DecisionsRequest, answer
 from hauberk.apiserver.lookup import absent, flag, requested_key
 from hauberk.apiserver.mesh import get_names, get_ready, get_status
 from hauberk.apiserver.reading import answer_question, get_object, requested
@@ -106,6 +108,15 @@ async def get_own_status(request: Request) -> Response:
     return JSONResponse(own_status(request, whole))
 
 
+async def judge_own_connections(request: Request) -> Response:
+    """POST /v1/decisions: about connections to one of the node's own pods."""
+    asked = await read_request(request, DecisionsRequest)
+    pod = parts(request).store.find(Pod, asked.namespace, asked.pod)
+    if pod is None or pod.spec.node_name != _node(request):
+        raise absent(ObjectKey("Pod", asked.namespace, asked.pod))
+    return answer(request, asked)
+
+
 def own_status(request: Request, whole: Response) -> dict[str, Any]:
     """What of the status concerns the node."""
     document = json.loads(bytes(whole.body))
@@ -159,6 +170,7 @@ _ROUTES = (
     Route(_POD + "/status", patch_own_status, methods=["PATCH"]),
     Route("/v1/objects/configmaps", get_settings, methods=["GET"]),
     Route("/v1/objects/configmaps/{namespace}/{name}", get_referenced_config_map, methods=["GET"]),
+    Route("/v1/decisions", judge_own_connections, methods=["POST"]),
     Route("/v1/names", get_names, methods=["GET"]),
     Route("/v1/readyz", get_ready, methods=["GET"]),
     Route("/v1/status", get_own_status, methods=["GET"]),

@@ -19,6 +19,7 @@ from hauberk.apiserver import (
     ca_nodes,
     ca_revocations,
     ca_tokens,
+    decisions,
     explain,
     history,
 )
@@ -53,6 +54,7 @@ ROUTES = (
     *ca_nodes.ROUTES,
     *ca_revocations.ROUTES,
     *ca_tokens.ROUTES,
+    *decisions.ROUTES,
     *explain.ROUTES,
     *history.ROUTES,
 )

@@ -21,6 +21,7 @@ from hauberk.agent.network import PodNetwork
 from hauberk.agent.pod_life import NODE
 from hauberk.agent.pod_world import World, reference
 from hauberk.agent.pods import Pods
+from hauberk.agent.policy_sweep import PolicySweep
 from hauberk.agent.records import Records
 from hauberk.agent.revocation import Revocations
 from hauberk.agent.sessions import Sessions
@@ -87,6 +88,7 @@ class Agent:
         self._clock_watch.subscribe(self._sidecars.clock_was_set)
         self._revocations = self._make_revocations(launcher)
         self._revocations.follow(trust.current)
+        self._policy_sweep = self._make_policy_sweep(launcher, api)
         name = platform.node() if elsewhere is None else elsewhere.node
         self._workloads = WorkloadApi(
             places=places,
@@ -119,6 +121,15 @@ class Agent:
             path=self._places.agent_state / "revocations.json",
             adopted=lambda: self._pods.settled,
             others=self._bare_pods,
+        )
+
+    def _make_policy_sweep(self, launcher: Launcher, api: AsyncUnixHttp) -> PolicySweep:
+        return PolicySweep(
+            sidecars=self._sidecars,
+            live=self._records.live,
+            end=ConnectionEnd(launcher),
+            api=api,
+            path=self._places.agent_state / "connections.json",
         )
 
     def _make_world(self, launcher: Launcher, api: AsyncUnixHttp, clock: Clock, environment: Mapping[str, str], node: str) -> World:
@@ -188,6 +199,7 @@ class Agent:
             "clock": self._clock_watch.run(),
             "trust": self._follower.run(),
             "revocations": self._revocations.run(),
+            "policy": self._policy_sweep.run(),
             "names": self._names.run(self._node, self._network.nameservers),
             "workload-api": self._workloads.run(),
             "records": self._records.run(),

@@ -6,6 +6,7 @@ from typing import Any
 from hauberk.api.metadata import ObjectKey
 from hauberk.api.problem import Problem
 from hauberk.mesh.snapshot import MeshSnapshot
+from hauberk.pilot.judgement import OpenConnection, judge
 from hauberk.pilot.pilot import Pilot
 from hauberk.pilot.status import PushResult
 from hauberk.translate.outbound import translate_mesh, translate_routes
@@ -43,6 +44,15 @@ class ServedPilot:
     def proxies(self) -> Sequence[dict[str, Any]]:
         """The proxies as `status -o json` shows them; what their agents know is added by who asks both."""
         return [status.to_json() for status in self._pilot.status()]
+
+    def judge(self, pod: ObjectKey, connections: Sequence[dict[str, Any]]) -> Sequence[bool] | None:
+        """For each of the open `connections` to `pod` whether it may go on; None while there is no policy to go by."""
+        snapshot = self._pilot.snapshot
+        return None if snapshot is None else judge(snapshot, pod, [_open_connection(**each) for each in connections])
+
+
+def _open_connection(*, identity: str, address: str, destination: str, port: int, server_name: str) -> OpenConnection:
+    return OpenConnection(identity=identity or None, address=address, destination=destination, port=port, server_name=server_name)
 
 
 class SidecarTranslator:

@@ -108,6 +108,12 @@ _REQUEST_DECISION: Final = {
     "ap": f"%DYNAMIC_METADATA({_RBAC}:{AUDIT_PREFIX}shadow_effective_policy_id)%",
 }
 
+# A connection has two lines, one when it is made and one when it has ended, and between them it is known by its addresses.
+_BEGIN_OR_END: Final = {
+    "e": "%ACCESS_LOG_TYPE%",  # TcpUpstreamConnected, TcpConnectionEnd
+    "ca": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",  # address:port of the caller
+}
+
 # What policy decided about a connection, see DECISION_STATE.
 _CONNECTION_DECISION: Final = {
     "q": f"%FILTER_STATE({DECISION_STATE}:PLAIN)%",
@@ -129,7 +135,7 @@ def _line(kind: str, direction: str, *parts: Mapping[str, str]) -> Mapping[str, 
 OUTBOUND_REQUEST: Final = _line("h", "o", _ALWAYS, _REQUEST, _OUTBOUND)
 INBOUND_REQUEST: Final = _line("h", "i", _ALWAYS, _REQUEST, _INBOUND, _REQUEST_DECISION)
 OUTBOUND_CONNECTION: Final = _line("t", "o", _ALWAYS, _CONNECTION, _OUTBOUND)
-INBOUND_CONNECTION: Final = _line("t", "i", _ALWAYS, _CONNECTION, _INBOUND, _CONNECTION_DECISION)
+INBOUND_CONNECTION: Final = _line("t", "i", _ALWAYS, _CONNECTION, _INBOUND, _BEGIN_OR_END, _CONNECTION_DECISION)
 INBOUND_FAILURE: Final = _line("l", "i", _ALWAYS, _CONNECTION, _INBOUND, _HANDSHAKE)
 
 

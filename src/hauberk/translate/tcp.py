@@ -42,7 +42,7 @@ def outbound_tcp(cluster: str) -> Filter:
 
 def inbound_tcp(cluster: str) -> tuple[Filter, ...]:
     """Plain connections to the pod's program, as far as policy leads them there."""
-    return decided(PLAIN), _filter(_proxy(cluster, INBOUND_CONNECTION))
+    return decided(PLAIN), _filter(_inbound_proxy(cluster))
 
 
 def inbound_mutual_tcp(cluster: str, limits: Limits) -> tuple[Filter, ...]:
@@ -51,11 +51,11 @@ def inbound_mutual_tcp(cluster: str, limits: Limits) -> tuple[Filter, ...]:
     Everything that may refuse a caller does so at that moment. At its first byte would be too late: a server that speaks first has
     greeted it by then, and one that only sends would go on.
     """
-    proxy = _proxy(AUTHORIZED, INBOUND_CONNECTION)
+    proxy = _inbound_proxy(AUTHORIZED)
     proxy.upstream_connect_mode = tcp_proxy_pb2.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
     proxy.max_early_data_bytes.CopyFrom(uint32(BUFFER_LIMIT))
     proxy.max_downstream_connection_duration.CopyFrom(duration(limits.connection_age))
-    found_out = (state(NAMES_STATE, PEER_NAMES), *_onward(cluster), *times_of_caller(limits.connection_age))
+    found_out = (*_onward(cluster), *times_of_caller(limits.connection_age))
     return keeping(after_handshake(found_out)), decided(MUTUAL), tcp_filter(), _filter(proxy)
 
 
@@ -97,10 +97,12 @@ def remember(key: str, text: str, *, factory: str = "envoy.string", upstream: bo
 def remember_established(*, mutual: bool) -> Filter:
     """The connection is marked as soon as it is good for something; what is never marked is a failure to be recorded.
 
-    With the mark a `mutual` one gets the serial of its caller's certificate: it may be revoked while the connection lives.
+    With the mark a `mutual` one gets the serial of its caller's certificate, which may be revoked while the connection lives, and its
+    caller's names, about which policies ask.
     """
     mark = state(ESTABLISHED_STATE, "1")
-    return keeping(after_handshake([mark, state(SERIAL_STATE, PEER_SERIAL)]) if mutual else when_it_comes([mark]))
+    caller = (state(SERIAL_STATE, PEER_SERIAL), state(NAMES_STATE, PEER_NAMES))
+    return keeping(after_handshake([mark, *caller]) if mutual else when_it_comes([mark]))
 
 
 def _onward(cluster: str) -> list[State]:
@@ -110,6 +112,13 @@ def _onward(cluster: str) -> list[State]:
         # It asks the connection where it was going, and the second listener's connection was going nowhere by itself.
         states.append(state(_TARGET_STATE, "%DOWNSTREAM_LOCAL_ADDRESS%", factory=_TARGET_STATE, upstream=True))
     return states
+
+
+def _inbound_proxy(cluster: str) -> TcpProxy:
+    proxy = _proxy(cluster, INBOUND_CONNECTION)
+    # Who is connected has to be known when policy changes, not only afterwards.
+    proxy.access_log_options.flush_access_log_on_connected = True
+    return proxy
 
 
 def _proxy(cluster: str, keys: Mapping[str, str]) -> TcpProxy:

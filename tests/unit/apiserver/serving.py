@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hauberk.api.metadata import ObjectKey
 from hauberk.api.problem import Problem
 from hauberk.apiserver import server
 from hauberk.apiserver.rules import Rules
@@ -36,6 +37,11 @@ class FakePilot:
     problems: tuple[Problem, ...] = ()
     snapshot: MeshSnapshot | None = None
     waited: list[int] = field(default_factory=list)
+    judged: ObjectKey | None = None
+
+    def judge(self, pod: ObjectKey, connections: Sequence[dict[str, Any]]) -> Sequence[bool] | None:
+        self.judged = pod
+        return [each["identity"] != "spiffe://td/ns/shop/sa/evil" for each in connections] if self.ready else None
 
     async def wait(self, revision: int, timeout: float) -> Pushed:
         self.waited.append(revision)

@@ -155,6 +155,7 @@ async def test_an_agent_has_the_names_and_the_status_of_its_own_proxies(tmp_path
 
 
 ALLOWED = {
+    ("POST", "/v1/decisions"),
     ("GET", "/v1/objects/{plural}"),
     ("GET", "/v1/objects/{plural}/{namespace}/{name}"),
     ("DELETE", "/v1/objects/{plural}/{namespace}/{name}"),
