@@ -166,6 +166,10 @@ _TABLE: tuple[tuple[str, Severity, str, str, str], ...] = (
     ("HBK0607", "error", "The configuration could not be made",
      "The control plane itself failed while it translated this object; every proxy keeps its last good configuration.",
      "report it with the control plane's log; undoing the last change helps"),
+    ("HBK0608", "error", "The keys of an issuer cannot be had",
+     "The control plane could not fetch the keys that tokens are verified with. The last good ones count for a day; without any, "
+     "every token of this issuer is refused (401), and no other is concerned.",
+     "the message says why: correct jwksUri, or let the control plane reach it (HAUBERK_JWKS_ALLOWED_CIDRS, HAUBERK_JWKS_CA_FILE)"),
     ("HBK0720", "error", "The authority cannot be plugged in",
      "A certificate, a key or a file that was named for `hauberk ca import` does not do. Nothing was changed: the former authority signs.",
      "see the message; `hauberk ca import --dry-run` checks without importing"),

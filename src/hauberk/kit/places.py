@@ -108,6 +108,11 @@ class Places:
         return self.state / "audit"
 
     @property
+    def issuer_keys(self) -> Path:
+        """Public keys of the issuers of end users' tokens, as they were last fetched."""
+        return self.state / "jwks.json"
+
+    @property
     def agent_state(self) -> Path:
         return self.state / "agent"
 

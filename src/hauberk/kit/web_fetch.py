@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import io
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Final, Protocol
 from hauberk.kit.web_url import InvalidUrl, WebUrl, redirected
 
 _HEAD: Final = 64 * 1024  # bytes of status line and headers
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,12})[ \t]*(?:\r|$)", re.IGNORECASE)
 _REDIRECTING: Final = frozenset({301, 302, 303, 307, 308})
 # Mozilla's "intermediate" set for TLS 1.2; those of 1.3 are all good.
 CIPHERS: Final = (
@@ -162,7 +164,16 @@ async def _read(reader: asyncio.StreamReader, limits: FetchLimits) -> bytes:
         data += piece
         if len(data) > limits.size + _HEAD:
             raise ValueError(_too_large(limits))
+        if (announced := _announced(data)) is not None and len(data) >= announced:
+            break  # a server that does not close the connection, though it was asked to, is not waited for
     return bytes(data)
+
+
+def _announced(data: bytearray) -> int | None:
+    """The length of the whole answer, if what there is of it says so."""
+    head, ended, _ = data.partition(b"\r\n\r\n")
+    found = _LENGTH.search(head) if ended else None
+    return len(head) + len(ended) + int(found[1]) if found else None
 
 
 def _too_large(limits: FetchLimits) -> str:
