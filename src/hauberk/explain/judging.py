@@ -9,7 +9,7 @@ from typing import Any, Final
 from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.mesh_config import MeshConfig
 from hauberk.explain.authorization import Asked, decider_of, partly_known_lines, policy_lines
-from hauberk.explain.explanation import Answer, Layer, Outcome, PolicyLine, Tried
+from hauberk.explain.explanation import Answer, Clause, Layer, Outcome, PolicyLine, Tried
 from hauberk.explain.layers import trust_domains
 from hauberk.explain.token import token_layer
 from hauberk.mesh.snapshot import MeshSnapshot
@@ -94,7 +94,7 @@ def _reason(verdict: Verdict, policies: tuple[PolicyLine, ...]) -> str:
     if rule is not None and judgement.name not in (EXTERNAL, NO_PROVIDER):
         action = "ALLOW" if judgement.allowed else "DENY"
         return f"by AuthorizationPolicy {rule.namespace}/{rule.policy}, rule {rule.rule} ({action})"
-    if judgement.name == NO_ALLOW_MATCHED and (nearest := _nearest(policies)):
+    if judgement.name == NO_ALLOW_MATCHED and (nearest := nearest_rule(policies)):
         return f"no ALLOW rule matches; nearest is {nearest}"
     if judgement.name == NO_ALLOW_MATCHED:
         return "no ALLOW rule matches"
@@ -109,16 +109,20 @@ def _named(judgement: Judgement) -> str:
     return f"by AuthorizationPolicy {rule.namespace}/{rule.policy}, rule {rule.rule} (CUSTOM): {told}"
 
 
-def _nearest(policies: tuple[PolicyLine, ...]) -> str:
+def nearest_rule(policies: tuple[PolicyLine, ...]) -> str:
     """The ALLOW rule of which the fewest clauses failed, and the first of them."""
     rules = [
         (policy, rule) for policy in policies if policy.action == "ALLOW" and not policy.dry_run for rule in policy.rules if rule.failed
     ]
     if not rules:
         return ""
-    # Of two that are as near the one which means the caller: who calls is seldom what was got wrong.
-    policy, rule = min(rules, key=lambda each: (len(each[1].failed), any(".from[" in clause.path for clause in each[1].failed)))
+    policy, rule = min(rules, key=lambda each: (len(each[1].failed), max(map(_distance, each[1].failed))))
     return f"AuthorizationPolicy {policy.policy}, rule {rule.index}: {rule.failed[0].text}"
+
+
+def _distance(clause: Clause) -> int:
+    """How far from the request a rule is that fails so: one about another caller is not meant, one that wants a claim more may be."""
+    return next((number for number, part in enumerate((".when[", ".to[", ".from[")) if part in clause.path), 0)
 
 
 def _custom(verdict: Verdict) -> Layer:

@@ -51,7 +51,8 @@ def route_layer(snapshot: MeshSnapshot, destination: Destination, target: Target
     ready = sum(1 for _ in _ready(found, port.port)) if found else 0
     of = len(destination.targets)
     if not ready:
-        return Layer("route", Outcome.DENY, f"none of the {of} workloads behind {named} is ready", 503)
+        # What policies say does not depend on it, and it passes by itself.
+        return Layer("route", Outcome.UNKNOWN, f"none of the {of} workloads behind {named} is ready; until one is, the answer is 503")
     return Layer("route", Outcome.PASS, f"{named} leads to port {target.number} of {of} workload{'s' if of != 1 else ''}, {ready} ready")
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from hauberk.api.metadata import ObjectKey
 from hauberk.explain.explain import explain
 from hauberk.explain.explanation import Answer, Decider, Explanation, Layer, Outcome, PolicyLine, Tried
+from hauberk.explain.judging import nearest_rule
 from hauberk.explain.question import Question, Unanswerable
 from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.policy.attribute import Kind
@@ -84,13 +85,19 @@ def _as_recorded(predicted: Answer, record: Record) -> Answer:
         predicted,
         verdict="deny" if denied else "allow",
         status=record.get("status"),
-        reason=_reason(record, decider),
+        reason=_nearest_too(_reason(record, decider), predicted),
         decider=decider,
         layers=layers,
         policies=tuple(_matched(each, decider) for each in predicted.policies),
         dry_run=_tried(record),
         audit=tuple(_names(_part(record, "decision").get("audit"))),
     )
+
+
+def _nearest_too(reason: str, predicted: Answer) -> str:
+    """Where no rule matched, what came nearest by all that is known."""
+    nearest = nearest_rule(predicted.policies) if reason.startswith("no ALLOW rule matched") else ""
+    return f"no ALLOW rule matched; nearest is {nearest}" if nearest else reason
 
 
 def _layer(name: str, record: Record, predicted: Layer | None = None) -> Layer:

@@ -1,0 +1,167 @@
+import json
+
+import pytest
+from tests.unit.explain.meshes import ORDERS, POLICY, ask, layer
+
+from hauberk.explain.explain import LAYERS
+from hauberk.explain.question import Unanswerable
+
+PERMISSIVE = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: istio-system}
+spec: {mtls: {mode: PERMISSIVE}}
+"""
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %(name)s, namespace: shop}
+spec:
+  selector: {matchLabels: {app: orders, version: %(version)s}}
+  template:
+    metadata: {labels: {app: orders, version: %(version)s}}
+    spec: {containers: [{name: app, command: [serve]}]}
+"""
+POST = {"source": "shop/frontend", "to": "orders.shop", "method": "POST", "path": "/orders/17"}
+
+
+def test_what_denied_is_told_with_the_nearest_rule_and_its_line() -> None:
+    found = ask(ORDERS, POLICY, **POST, claims={"groups": ["reader"]})
+    assert (found.answer.verdict, found.answer.status, found.answer.decider) == ("deny", 403, None)
+    assert "shop/orders-write, rule 2: claim `groups` has [reader]; needs [writer]" in found.answer.reason
+    clause = found.answer.policies[0].rules[2].failed[0]
+    assert str(clause.place) == "shop.yaml:27"
+
+
+def test_the_rule_that_allows_is_named() -> None:
+    found = ask(ORDERS, POLICY, **POST, claims={"groups": ["writer"]})
+    decider = found.answer.decider
+    assert decider is not None
+    assert (found.answer.verdict, decider.policy, decider.rule) == ("allow", "shop/orders-write", 2)
+    assert found.to_json()["decidedBy"] == {"policy": "shop/orders-write", "rule": "2", "file": "shop.yaml", "line": 23}
+
+
+def test_every_layer_is_told_of_in_order() -> None:
+    for question in (POST, {"to": "orders.shop"}):
+        found = ask(ORDERS, POLICY, **question)
+        assert tuple(each.name for each in found.answer.layers) == LAYERS
+
+
+def test_a_caller_without_identity_does_not_get_past_strict() -> None:
+    found = ask(ORDERS, to="orders.shop", path="/")
+    assert (found.answer.verdict, found.answer.status) == ("deny", None)
+    assert "plaintext" in layer(found, "mtls").because
+    assert layer(found, "authorization").outcome == "skipped"
+
+
+def test_a_caller_without_identity_is_judged_without_one_where_plaintext_is_let_in() -> None:
+    found = ask(ORDERS, POLICY, PERMISSIVE, to="orders.shop", method="POST", path="/")
+    assert found.answer.policies[0].rules[0].failed[0].text.startswith("the caller has no identity")
+
+
+def test_a_foreign_trust_domain_is_not_believed() -> None:
+    found = ask(ORDERS, **POST, fromTrustDomain="partner.org")
+    assert (found.answer.verdict, layer(found, "mtls").outcome) == ("deny", "deny")
+
+
+def test_a_service_without_workloads_in_the_files_is_given_one() -> None:
+    assert ask(ORDERS, **POST).answer.workloads == ("orders",)
+
+
+def test_workloads_behind_one_service_that_differ_are_told_apart() -> None:
+    only_one = POLICY.replace("app: orders}}", "app: orders, version: v2}}")
+    old, new = (DEPLOYMENT % {"name": f"orders-{each}", "version": each} for each in ("v1", "v2"))
+    found = ask(ORDERS, old, new, only_one, **POST)
+    assert found.differs
+    assert [(each.workloads, each.verdict) for each in found.answers] == [(("orders-v2",), "deny"), (("orders-v1",), "allow")]
+
+
+def test_workloads_that_are_alike_are_one_answer() -> None:
+    old, new = (DEPLOYMENT % {"name": f"orders-{each}", "version": each} for each in ("v1", "v2"))
+    assert [each.workloads for each in ask(ORDERS, old, new, POLICY, **POST).answers] == [("orders-v1", "orders-v2")]
+
+
+def test_a_connection_of_bytes_matches_no_allow_rule_about_http() -> None:
+    found = ask(ORDERS, POLICY, source="shop/frontend", to="orders.shop", port=9000)
+    assert (found.answer.verdict, found.answer.status) == ("deny", None)
+    assert [each.outcome for each in found.answer.policies[0].rules] == ["failed", "dropped", "dropped"]
+
+
+def test_a_request_on_a_port_of_bytes_is_a_connection_and_that_is_said() -> None:
+    found = ask(ORDERS, **POST, port=9000)
+    assert "bytes" in found.warnings[0]
+
+
+def test_a_dry_run_policy_only_tells_what_would_be() -> None:
+    dry = POLICY.replace("namespace: shop}", 'namespace: shop, annotations: {istio.io/dry-run: "true"}}')
+    found = ask(ORDERS, dry, **POST)
+    assert found.answer.verdict == "allow"
+    assert found.answer.dry_run is not None
+    assert found.answer.dry_run.verdict == "deny"
+
+
+def test_a_custom_policy_leaves_the_answer_of_the_service_open() -> None:
+    settings = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    extensionProviders:
+    - name: ask
+      envoyExtAuthzHttp: {service: authz.shop.svc.cluster.local, port: 80}
+"""
+    custom = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: shop}
+spec: {action: CUSTOM, provider: {name: %s}, rules: [{to: [{operation: {methods: [POST]}}]}]}
+"""
+    assert layer(ask(ORDERS, settings, custom % "ask", **POST), "custom").outcome == "unknown"
+    assert layer(ask(ORDERS, settings, custom % "nobody", **POST), "custom").outcome == "deny"
+    assert layer(ask(ORDERS, settings, custom % "ask", **{**POST, "method": "GET"}), "custom").outcome == "none"
+
+
+def test_settings_of_the_mesh_count() -> None:
+    settings = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "trustDomain: shop.example"}
+"""
+    found = ask(ORDERS, settings, POLICY, **POST)
+    assert "spiffe://shop.example/ns/shop/sa/frontend" in layer(found, "mtls").because
+
+
+def test_of_two_policies_about_mutual_tls_the_older_counts() -> None:
+    older, younger = (
+        PERMISSIVE.replace("name: default", f"name: {name}")
+        .replace("namespace: istio-system", f"namespace: shop, creationTimestamp: '2026-0{month}-01T00:00:00Z'")
+        .replace("PERMISSIVE", mode)
+        for name, month, mode in (("z", 1, "PERMISSIVE"), ("a", 2, "STRICT"))
+    )
+    assert ask(ORDERS, older, younger, to="orders.shop", path="/").answer.verdict == "allow"
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ({"to": "ordrs.shop"}, "no service or pod 'ordrs'"),
+        ({"to": "orders.shop", "port": 81}, "has no port 81"),
+        ({"to": "orders.shop", "source": "nobody"}, "is no pod"),
+        ({"to": "orders.shop", "source": "shop/"}, "is no service account"),
+        ({}, "nobody is called"),
+        ({"labels": {"app": "x"}}, "no workload"),
+    ],
+)
+def test_what_cannot_be_answered_is_said(question: dict[str, object], said: str) -> None:
+    with pytest.raises(Unanswerable, match=said):
+        ask(ORDERS, POLICY, **question)
+
+
+def test_the_document_has_the_promised_fields() -> None:
+    document = ask(ORDERS, POLICY, **POST).to_json()
+    assert {"verdict", "reason", "decidedBy", "layers", "policies", "route", "smallestChange"} <= document.keys()
+    assert set(document["layers"][0]) == {"name", "outcome", "because"}
+    assert {"policy", "action", "matched", "failedClause", "dryRun"} <= document["policies"][0].keys()
+    assert json.loads(json.dumps(document)) == document
