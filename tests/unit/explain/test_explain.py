@@ -30,7 +30,7 @@ def test_what_denied_is_told_with_the_nearest_rule_and_its_line() -> None:
     assert (found.answer.verdict, found.answer.status, found.answer.decider) == ("deny", 403, None)
     assert "shop/orders-write, rule 2: claim `groups` has [reader]; needs [writer]" in found.answer.reason
     clause = found.answer.policies[0].rules[2].failed[0]
-    assert str(clause.place) == "shop.yaml:27"
+    assert str(clause.place) == "shop.yaml:26"
 
 
 def test_the_rule_that_allows_is_named() -> None:

@@ -83,9 +83,8 @@ def test_a_caller_of_another_trust_domain_is_let_as_far_as_the_policies() -> Non
 
 
 def test_junit_counts_and_tells_what_failed() -> None:
-    results = run(
-        f"- {{name: a, request: {GET}, expect: allow}}\n- {{name: b, request: {POST}, expect: allow}}\n- {{name: c, request: {{to: x.y}}, expect: deny}}"
-    )
+    wanted = (("a", GET, "allow"), ("b", POST, "allow"), ("c", "{to: x.y}", "deny"))
+    results = run("\n".join(f"- {{name: {name}, request: {asked}, expect: {word}}}" for name, asked, word in wanted))
     root = Xml.fromstring(junit(results, ["", "why \x00", ""]))
     (suite,) = root
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "1")
