@@ -27,8 +27,8 @@ from hauberk.api.jwt_rule import ClaimToHeader, JwtHeader, JwtRule
 from hauberk.envoy.message import TYPE_PREFIX, ads, any_, duration
 from hauberk.envoy.name import BLACK_HOLE
 from hauberk.mesh.request_authentication import TokenRule
+from hauberk.policy.token_place import TokenPlace, places_of
 from hauberk.translate.encode import encode_resource
-from hauberk.translate.token_place import TokenPlace, places_of
 from hauberk.xds.resource import Resource
 
 Provider = config_pb2.JwtProvider
