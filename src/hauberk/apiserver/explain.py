@@ -44,9 +44,9 @@ async def explain_request(request: Request) -> Response:
 
 async def _answer(found: Parts, question: Question, at: str | None) -> dict[str, Any]:
     if at is None:
-        return explain(_present(found), question).to_json()
+        return explain(_present(found), question, now=found.clock.now()).to_json()
     past = await found.store.past(read_moment(at))
-    document = await asyncio.to_thread(lambda: explain(_past(found, past), question).to_json())
+    document = await asyncio.to_thread(lambda: explain(_past(found, past), question, now=past.moment).to_json())
     return {**document, **_told(past)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from hauberk.api.manifest import DEFAULT_NAMESPACE, Manifest, join_manifests, parse_manifest
@@ -50,6 +51,6 @@ class OfflineMesh:
         """The answer, in the API's shape."""
         try:
             question = read_question(document)
-            return explain(self.snapshot(question), question, Origins(self.manifest.origins)).to_json()
+            return explain(self.snapshot(question), question, Origins(self.manifest.origins), now=datetime.now(UTC)).to_json()
         except Unanswerable as error:
             raise Failure(str(error), "", error.remedy, Exit.USAGE) from error

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +146,9 @@ def _loaded(file: TestFile, files: tuple[str, ...], manifests: dict[tuple[str, .
     named = tuple(dict.fromkeys((*(str(beside / name) for name in file.objects), *files)))
     if named not in manifests:
         manifests[named] = _manifest(named)
-    return Loaded(file, TestedMesh(manifests[named], [case.question for case in file.cases]), manifests[named], named)
+    return Loaded(
+        file, TestedMesh(manifests[named], [case.question for case in file.cases], now=datetime.now(UTC)), manifests[named], named
+    )
 
 
 def _manifest(named: tuple[str, ...]) -> Manifest:

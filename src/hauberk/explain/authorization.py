@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from hauberk.api.metadata import ObjectKey
 from hauberk.explain.caller import Caller
@@ -38,6 +39,7 @@ class Asked:
     identity: str | None
     origins: Origins
     http: bool
+    now: datetime
 
     @property
     def peer(self) -> Peer:

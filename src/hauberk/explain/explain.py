@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
 
 from hauberk.explain.authorization import Asked
 from hauberk.explain.caller import Caller, resolve_caller
@@ -15,17 +17,21 @@ from hauberk.explain.question import Question
 from hauberk.mesh.protocol import Protocol
 from hauberk.mesh.snapshot import MeshSnapshot
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)  # for questions without a token
 LAYERS = ("route", "interception", "mtls", "jwt", "custom", "authorization", "rateLimit")
 
 
-def explain(snapshot: MeshSnapshot, question: Question, origins: Origins = NO_ORIGINS) -> Explanation:
-    """What becomes of the request at every workload that may answer it; Unanswerable if the question means nobody."""
+def explain(snapshot: MeshSnapshot, question: Question, origins: Origins = NO_ORIGINS, *, now: datetime = EPOCH) -> Explanation:
+    """What becomes of the request at every workload that may answer it; Unanswerable if the question means nobody.
+
+    `now` is when tokens are looked at.
+    """
     caller = resolve_caller(snapshot, question)
     destination = resolve_destination(snapshot, question, caller.namespace)
     http = _is_http(destination.protocol, question)
     if http:
         question = _completed(question, destination)
-    way = _Way(snapshot, question, caller, destination, origins, http)
+    way = _Way(snapshot, question, caller, destination, origins, http, now)
     answers = [_answer(way, group) for group in _alike(destination)]
     warnings = tuple(_warnings(question, destination, http=http))
     ordered = tuple(sorted(answers, key=lambda each: each.verdict != "deny"))
@@ -65,6 +71,7 @@ class _Way:
     destination: Destination
     origins: Origins
     http: bool
+    now: datetime
 
 
 def _answer(way: _Way, group: tuple[Target, ...]) -> Answer:
@@ -79,7 +86,7 @@ def _answer(way: _Way, group: tuple[Target, ...]) -> Answer:
     mtls, identity = mtls_layer(way.snapshot, way.caller, target, way.question)
     if mtls.outcome is Outcome.DENY:
         return _refused(pods, (route, interception, mtls))
-    asked = Asked(way.snapshot, way.question, way.caller, target, identity, way.origins, way.http)
+    asked = Asked(way.snapshot, way.question, way.caller, target, identity, way.origins, way.http, way.now)
     return judge(asked, pods, (route, interception, mtls))
 
 

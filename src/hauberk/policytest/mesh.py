@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import cached_property
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.dry_run import DRY_RUN
 from hauberk.api.manifest import Manifest
 from hauberk.api.metadata import ApiObject
-from hauberk.explain.explain import explain
+from hauberk.explain.explain import EPOCH, explain
 from hauberk.explain.explanation import Explanation
 from hauberk.explain.imagine import imagined
 from hauberk.explain.places import Origins
@@ -23,10 +24,11 @@ class TestedMesh:
 
     __test__ = False
 
-    def __init__(self, manifest: Manifest, questions: Iterable[Question] = ()) -> None:
+    def __init__(self, manifest: Manifest, questions: Iterable[Question] = (), *, now: datetime = EPOCH) -> None:
         self.manifest = manifest
         self._questions = tuple(questions)
         self._origins = Origins(manifest.origins)
+        self._now = now
         self._enforced: dict[tuple[str, bool], MeshSnapshot] = {}
 
     @cached_property
@@ -56,7 +58,7 @@ class TestedMesh:
 
     def explain(self, question: Question) -> Explanation:
         """The answer of the mesh as it is."""
-        return explain(self._with_workloads if question.labels else self.snapshot, question, self._origins)
+        return explain(self._with_workloads if question.labels else self.snapshot, question, self._origins, now=self._now)
 
     def explain_enforced(self, question: Question, policy: str) -> Explanation:
         """The answer if the dry-run policy `policy` (NAMESPACE/NAME) were enforced; KeyError if there is no such policy."""
@@ -66,7 +68,7 @@ class TestedMesh:
             if all(one is other for one, other in zip(found, self.manifest.objects, strict=True)):
                 raise KeyError(policy)
             self._enforced[key] = build_snapshot(imagined(found, workloads=self._asked if question.labels else ()), None, self.settings)
-        return explain(self._enforced[key], question, self._origins)
+        return explain(self._enforced[key], question, self._origins, now=self._now)
 
     @staticmethod
     def _enforce(item: ApiObject, policy: str) -> ApiObject:
