@@ -31,7 +31,8 @@ async def get_status(request: Request) -> Response:
     agents = [] if found.machines is None else list(found.machines.agents())
     if found.machines is not None:
         proxies = [{**each, **found.machines.proxy(str(each.get("namespace")), str(each.get("pod")))} for each in proxies]
-    return JSONResponse({"controlPlane": plane, "agents": agents, "proxies": proxies, "problems": problems})
+    issuers = [] if found.issuers is None else list(found.issuers.issuers())
+    return JSONResponse({"controlPlane": plane, "agents": agents, "proxies": proxies, "problems": problems, "issuers": issuers})
 
 
 def is_ready(found: Parts) -> bool:

@@ -51,6 +51,13 @@ class Pilot(Protocol):
         """For each of the open `connections` to `pod` (fields as in `decisions.Asked`) whether it may go on; None: not known yet."""
 
 
+class Issuers(Protocol):
+    """The places that the keys of end users' tokens are fetched from."""
+
+    def issuers(self) -> Sequence[Json]:
+        """What is known of each, and which rules name it."""
+
+
 class Names(Protocol):
     """The table of names that the agents answer from."""
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from hauberk.apiserver.parts import CertificateAuthority, Federator, Importer, Machines, Names, Pilot, Revoker, TokenKeys
+from hauberk.apiserver.parts import CertificateAuthority, Federator, Importer, Issuers, Machines, Names, Pilot, Revoker, TokenKeys
 from hauberk.apiserver.rules import Rules
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.sources.store import Store
@@ -26,6 +26,7 @@ class Parts:
     rules: Rules
     version: str
     pilot: Pilot | None = None
+    issuers: Issuers | None = None
     names: Names | None = None
     ca: CertificateAuthority | None = None
     revoker: Revoker | None = None

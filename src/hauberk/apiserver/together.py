@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from hauberk.api.metadata import ObjectKey
-from hauberk.api.problem import Problem, problem
+from hauberk.api.problem import Problem, has_errors, problem
 from hauberk.apiserver.analysis import rehearse
 from hauberk.apiserver.apply import ApplyRequest, decide_apply, parse_files
 from hauberk.apiserver.author import author_of
@@ -121,9 +121,9 @@ def late_problem(pending: tuple[str, ...], wait: float) -> Problem:
 
 
 def outcome(result: dict[str, Any], arrived: Arrived, late: Problem | None = None, refused: tuple[Problem, ...] = ()) -> Response:
-    """200; 502 when the change is stored and proxies refused it, 504 when it is stored but not everywhere in time."""
+    """200; 502 when the change is stored and has no effect on some proxies, 504 when it is stored but not everywhere in time."""
     told = [each.to_json() for each in (*refused, *((late,) if late else ()))]
-    status = 502 if refused else 504 if late else 200
+    status = 502 if has_errors(refused) else 504 if late else 200
     return JSONResponse({**result, "problems": [*result["problems"], *told], **asdict(arrived)}, status_code=status)
 
 

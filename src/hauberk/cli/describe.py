@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hauberk.cli import certificate, completion_names, connection, kinds, output, views
+from hauberk.cli import certificate, completion_names, connection, issuers, kinds, output, views
 from hauberk.cli.age import age
 from hauberk.cli.connection import Mesh
 from hauberk.cli.options import namespace_option
@@ -60,6 +60,9 @@ def lines(mesh: Mesh, document: Document) -> Iterator[str]:
             yield from _service(mesh, document)
         case "AuthorizationPolicy" | "PeerAuthentication":
             yield from _policy(mesh, document)
+        case "RequestAuthentication":
+            yield from _policy(mesh, document)
+            yield from issuers.lines(document, mesh.api("GET", "/v1/status").get("issuers") or [])
         case _:
             rest = {name: value for name, value in document.items() if name not in ("apiVersion", "kind", "metadata", "status")}
             yield from _block("Content", output.as_yaml(rest).splitlines() if rest else [])
@@ -158,6 +161,9 @@ def _mesh_view(mesh: Mesh, namespace: str, labels: dict[str, str]) -> Iterator[s
         f"{len(get(each, 'spec', 'rules', default=[]))} rules"
         for each in policies
     ]
+    tokens = [each for each in _of_kind(mesh, "requestauthentications") if _applies(each, namespace, labels)]
+    named = [rule.get("issuer") or "any issuer" for each in tokens for rule in get(each, "spec", "jwtRules", default=[])]
+    yield _field("Tokens of", ", ".join(sorted(set(named))) or "nobody: tokens of end users are not looked at")
     yield from _block("Policies", rows or ["none: whoever has an identity of the mesh may call it"])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hauberk.cli import connection, output
+from hauberk.cli import connection, issuers, output
 from hauberk.cli.age import moment, span
 from hauberk.cli.connection import Mesh
 from hauberk.cli.failure import Exit, Failure
@@ -85,6 +85,7 @@ def join(pilot: Document | None, agent: Document | None) -> Document:
     own = get(agent, "agents", default=None) or ([get(agent, "agent")] if get(agent, "agent") else [])
     agents = (own or [{"node": "local", "ready": False, "pods": None}]) + get(pilot, "agents", default=[])
     document: Document = {"controlPlane": control, "agents": agents, "proxies": [proxies[key] for key in sorted(proxies, key=str)]}
+    document["issuers"] = get(pilot, "issuers", default=[])
     if get(agent, "records"):
         document["records"] = agent["records"] if agent else {}
     return document
@@ -126,7 +127,7 @@ def tables(document: Document) -> list[str]:
         for each in proxy.get("rejected") or []:
             message = printable(" ".join(str(each.get("message")).split()))
             lines.append(f"rejected by {proxy['namespace']}/{proxy['pod']}: {each.get('resource')} (from {each.get('object')}): {message}")
-    return lines
+    return [*lines, *issuers.troubles(document.get("issuers") or [])]
 
 
 def proxy_row(proxy: Document) -> list[str | Cell]:

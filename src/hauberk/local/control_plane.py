@@ -8,7 +8,7 @@ import platform
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hauberk import __version__
 from hauberk.apiserver import server
@@ -30,6 +30,7 @@ from hauberk.local.ca_people import ServedAuthority
 from hauberk.local.citadel import ServedCitadel
 from hauberk.local.federation import ServedFederation, follow_foreign_domains, tell_foreign_domains
 from hauberk.local.first_objects import DEFAULT_TRUST_DOMAIN, declared_trust_domains, put_first_objects
+from hauberk.local.issuers import ServedIssuers
 from hauberk.local.names import NamesTable
 from hauberk.local.naming import Naming
 from hauberk.local.pilot import ServedPilot, SidecarTranslator
@@ -39,6 +40,9 @@ from hauberk.local.revoker import StoreRevoker
 from hauberk.local.tokens import ServedTokens
 from hauberk.mesh.settings import MeshSettings
 from hauberk.pilot.pilot import Pilot
+from hauberk.sources.jwks import KeyRing
+from hauberk.sources.jwks_cache import JwksCache
+from hauberk.sources.jwks_settings import InvalidJwksSetting, JwksSettings, read_jwks_settings
 from hauberk.sources.problems import StoreError
 from hauberk.sources.store import Store
 from hauberk.workloads.controller import Workloads
@@ -52,6 +56,7 @@ _CANNOT_START = (
     StateUnusable,
     InvalidFederationSetting,
     InvalidIssuer,
+    InvalidJwksSetting,
     InvalidKeySetting,
     InvalidLifetime,
     InvalidOidcListen,
@@ -70,13 +75,20 @@ class ControlPlaneSettings:
     citadel: CitadelSettings
     trust_domain: str = DEFAULT_TRUST_DOMAIN
     listen: Listen | None = None  # for other machines
+    jwks: JwksSettings = field(default_factory=JwksSettings)
 
 
 def read_control_plane_settings() -> ControlPlaneSettings:
     """The settings of the environment."""
     trust_domain = os.environ.get(TRUST_DOMAIN_VARIABLE) or DEFAULT_TRUST_DOMAIN
     # The same name that the agent gives itself: what it says of its pods is compared with it.
-    return ControlPlaneSettings(node=platform.node(), citadel=read_settings(), trust_domain=trust_domain, listen=Listen.read())
+    return ControlPlaneSettings(
+        node=platform.node(),
+        citadel=read_settings(),
+        trust_domain=trust_domain,
+        listen=Listen.read(),
+        jwks=read_jwks_settings(os.environ),
+    )
 
 
 async def run(places: Places, *, settings: ControlPlaneSettings | None = None, clock: Clock | None = None) -> None:
@@ -111,6 +123,8 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
     federation = ServedFederation(served.citadel, settings.citadel.federation)
     # Before the first push: a control plane that comes back must not tell proxies for a moment that nobody is federated.
     tell_foreign_domains(served.citadel.trust, pilot)
+    # The same with the keys of issuers: what was kept of them counts from the first push on.
+    keys = KeyRing(store, JwksCache(places.issuer_keys), settings.jwks, pilot.believe, clock=clock)
     renaming = Renaming(served.citadel)
     naming = Naming(
         store,
@@ -125,7 +139,8 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
         store=store,
         rules=Rules(node=settings.node, trust_domain=served.citadel.trust_domain, joined=served.nodes.joined, naming=naming.fault),
         version=__version__,
-        pilot=ServedPilot(pilot),
+        pilot=ServedPilot(pilot, keys),
+        issuers=ServedIssuers(keys),
         names=NamesTable(store),
         ca=ServedAuthority(store, served.citadel),
         revoker=StoreRevoker(
@@ -148,6 +163,7 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
         tasks.create_task(naming.run(), name="trust domain")
         tasks.create_task(tokens.run(), name="openid")
         tasks.create_task(follow_foreign_domains(served.citadel, pilot), name="foreign trust domains")
+        tasks.create_task(keys.run(), name="keys of issuers")
         tasks.create_task(pilot.run(f"unix:{places.xds_socket}"), name="pilot")
         tasks.create_task(Workloads(store, node=settings.node, others=served.nodes.joined).run(), name="workloads")
         tasks.create_task(server.serve(parts, places.api_socket), name="apiserver")

@@ -9,6 +9,7 @@ from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.pilot.judgement import OpenConnection, judge
 from hauberk.pilot.pilot import Pilot
 from hauberk.pilot.status import PushResult
+from hauberk.sources.jwks import KeyRing
 from hauberk.translate.outbound import translate_mesh, translate_routes
 from hauberk.translate.proxy import translate_own
 from hauberk.xds.resource import Resource
@@ -19,8 +20,9 @@ Resources = tuple[Resource, ...]
 class ServedPilot:
     """Pilot's answers in the API's shapes."""
 
-    def __init__(self, pilot: Pilot) -> None:
+    def __init__(self, pilot: Pilot, keys: KeyRing) -> None:
         self._pilot = pilot
+        self._keys = keys
 
     @property
     def ready(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -14,6 +15,7 @@ from hauberk.api.metadata import ApiObject, ObjectKey
 from hauberk.api.problem import Problem
 from hauberk.kit.clock import Clock, SystemClock
 from hauberk.kit.log import logger
+from hauberk.mesh.issuer_keys import NO_KEYS, KnownKeys
 from hauberk.mesh.settings import MeshSettings
 from hauberk.mesh.snapshot import MeshSnapshot, build_snapshot
 from hauberk.pilot.absence import Absence, Parts
@@ -63,6 +65,7 @@ class Pilot:
         self.counters = Counters()
         self._objects = objects
         self._settings = settings or MeshSettings()
+        self._keys = NO_KEYS
         self._clock = clock or SystemClock()
         self._debounce = debounce
         self._translation = Translation(translator)
@@ -126,6 +129,19 @@ class Pilot:
             if self._snapshot is not None:
                 self._renew()
 
+    def believe(self, keys: KnownKeys) -> None:
+        """Tokens of end users are verified with these keys, and with no others."""
+        if keys != self._keys:
+            self._keys = keys
+            if self._snapshot is not None:
+                self._renew()
+
+    async def settle(self, timeout: float) -> None:
+        """Until every connected proxy has answered to all that it was told, or `timeout` seconds are over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._turnstile.until(lambda: all(each.session.synced for each in self._connections.values()))
+
     def status(self) -> tuple[ProxyStatus, ...]:
         """Every proxy that is connected or should be, by namespace and name."""
         found = {pod: connection.status() for pod, connection in self._connections.items()}
@@ -164,7 +180,7 @@ class Pilot:
         listing = self._objects.list()
         began = self._clock.monotonic()
         try:
-            self._snapshot = build_snapshot(listing.items, self._snapshot, self._settings)
+            self._snapshot = build_snapshot(listing.items, self._snapshot, self._settings, self._keys)
         except Exception:
             # A bug; without any snapshot there is nothing to serve, but a mesh that runs goes on with the last one.
             if self._snapshot is None:
@@ -243,8 +259,9 @@ class Pilot:
         revision = connection.newly_acknowledged()
         if revision is not None:
             self.counters.acknowledgements += 1
-            if self._ledger.acknowledged(connection.pod, revision):
-                self._turnstile.notify()
+            self._ledger.acknowledged(connection.pod, revision)
+        if connection.session.synced:
+            self._turnstile.notify()
 
     def on_close(self, connection: Connection) -> None:
         if connection.session.rejections:
@@ -255,8 +272,9 @@ class Pilot:
         del self._connections[connection.pod]
         if connection.pod in self._expected():
             self._absence.begin(connection.pod, self._parts(connection.pod))
-        elif self._ledger.gone(connection.pod):
-            self._turnstile.notify()
+        else:
+            self._ledger.gone(connection.pod)
+        self._turnstile.notify()
 
     def _report(self, connection: Connection) -> None:
         for rejection in connection.session.rejections:
