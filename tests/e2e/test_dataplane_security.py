@@ -130,7 +130,7 @@ def test_a_denied_request_gets_403_and_the_program_does_not_see_it(mesh: Mesh) -
             answer = pod.request(VIP, 80, "/denied", method=method, host="web")
             assert (answer.status, answer.body) == (403, b"RBAC: access denied")
         assert len(mesh.connections) == before
-        assert denied_by(mesh.web.record(p="/denied", m="GET")) == "none"
+        assert denied_by(mesh.web.record(p="/denied", m="GET")) == "hauberk-no-allow-matched"
         assert mesh.web.record(p="/r")["q"] == "ns[shop]-policy[readers]-rule[0]"
 
 

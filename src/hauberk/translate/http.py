@@ -18,12 +18,11 @@ from hauberk.translate import connection, jwt, revocation
 from hauberk.translate.access_log import INBOUND_REQUEST, OUTBOUND_REQUEST, access_log
 from hauberk.translate.limits import Limits
 from hauberk.translate.mesh_headers import client_address, lookalikes_filter, reserved_headers
+from hauberk.translate.rbac import AUDIT, DECISION
 from hauberk.translate.trace_context import trace_context
 
 Hcm = hcm_pb2.HttpConnectionManager
 
-RBAC_DENY: Final = "envoy.filters.http.rbac.deny"
-RBAC_ALLOW: Final = "envoy.filters.http.rbac.allow"
 _ROUTER: Final = "envoy.filters.http.router"
 
 # A request by HTTP/1.0 may come without a host; it is routed by the address that the program connected to.
@@ -45,8 +44,8 @@ def _rbac(name: str) -> hcm_pb2.HttpFilter:
 PLAIN_INBOUND_FILTERS: Final = (
     lookalikes_filter(),  # what is taken away has not been looked at by anyone
     jwt.http_filter(),  # it finds out who the end user is, about which policies may ask
-    _rbac(RBAC_DENY),  # what is denied is denied whoever allows it
-    _rbac(RBAC_ALLOW),
+    _rbac(AUDIT),  # notes are made of what is refused, too
+    _rbac(DECISION),
     _router(),
 )
 INBOUND_FILTERS: Final = (

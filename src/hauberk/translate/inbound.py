@@ -22,7 +22,7 @@ from hauberk.translate.jwt import encode_tokens
 from hauberk.translate.limits import Limits
 from hauberk.translate.outbound import limits_of
 from hauberk.translate.outbound_listeners import virtual_outbound
-from hauberk.translate.rbac import http_rules
+from hauberk.translate.rbac import HttpRules
 from hauberk.translate.routes import inbound_routes
 from hauberk.translate.tcp_authorization import encode_decisions
 from hauberk.xds.resource import Resource
@@ -133,13 +133,14 @@ def _shape(inbound: Inbound) -> Shape:
 
 
 def _guard(shape: Shape, limits: Limits) -> Resources:
-    rules = http_rules(shape.policies, limits.trust_domains)
+    rules = HttpRules(shape.policies, limits.trust_domains, limits.paths)
     inbound_listener = virtual_inbound(shape.ports, shape.mode, limits, ipv6=shape.ipv6)
     outbound_listener = virtual_outbound(limits, ipv6=shape.ipv6)
-    names = [(str(inbound_name(port.number)), port.protocol) for port in shape.ports if port.protocol is not Protocol.TCP]
+    http = [port for port in shape.ports if port.protocol is not Protocol.TCP]
+    places = [(str(inbound_name(port.number)), port.number, port.protocol) for port in http]
     routes = [
-        inbound_routes(name, name, rules, grpc=p is Protocol.GRPC, tokens=shape.tokens)
-        for name, p in (*names, (INBOUND_PASSTHROUGH, Protocol.SNIFFED))
+        inbound_routes(name, name, rules.at(number), grpc=protocol is Protocol.GRPC, tokens=shape.tokens)
+        for name, number, protocol in (*places, (INBOUND_PASSTHROUGH, None, Protocol.SNIFFED))
     ]
     return (
         encode_resource(inbound_listener, inbound_listener.name, shape.origins),

@@ -8,6 +8,7 @@ from typing import Final
 
 from hauberk.api.mesh_config import MeshConfig, Normalization
 from hauberk.mesh.settings import MeshSettings
+from hauberk.policy.ruleset import Paths
 from hauberk.policy.trust_domains import TrustDomains
 from hauberk.translate.tls_profile import TlsProfile, build_profile
 
@@ -21,6 +22,7 @@ class Limits:
     """`connection_age`: no connection between sidecars is older than a certificate of this mesh ever is.
 
     `trusted_hops`: so many proxies before the last one are believed to name a request's client; None: nobody is.
+    `ambiguous_paths`: they are let as far as policies about paths. `deny_reason_header`: who is refused is told by which rule.
     `detection`: for so long the first bytes on a port that nothing declares are waited for; zero is for ever.
     """
 
@@ -29,9 +31,16 @@ class Limits:
     connection_age: timedelta
     detection: timedelta
     normalization: Normalization
+    ambiguous_paths: bool = False
+    deny_reason_header: bool = False
     trusted_hops: int | None = None
     registry_only: bool
     tls: TlsProfile
+
+    @property
+    def paths(self) -> Paths:
+        """How paths are read that policies ask about."""
+        return Paths(self.normalization, self.ambiguous_paths)
 
     @property
     def requests_age(self) -> timedelta:
@@ -52,6 +61,8 @@ def build_limits(config: MeshConfig, settings: MeshSettings) -> Limits:
         connection_age=config.hauberk.certificate_lifetime or settings.certificate_life,
         detection=_DETECTION if detection is None else detection,
         normalization=config.path_normalization.normalization,
+        ambiguous_paths=config.hauberk.ambiguous_paths == "ALLOW",
+        deny_reason_header=config.hauberk.deny_reason_header,
         trusted_hops=config.default_config.gateway_topology.num_trusted_proxies,
         registry_only=config.outbound_traffic_policy.mode == "REGISTRY_ONLY",
         tls=build_profile(config),

@@ -34,7 +34,7 @@ ONE: Final = "hauberk-one-identity"
 # No SPIFFE ID contains it, and Envoy puts it between names.
 _BETWEEN: Final = ","
 
-# Where a connection of bytes keeps all names of its caller.
+# Where a connection keeps all names of its caller.
 NAMES_STATE: Final = "hauberk.peer-names"
 PEER_NAMES: Final = "%DOWNSTREAM_PEER_URI_SAN%"
 

@@ -1,156 +1,114 @@
-"""AuthorizationPolicies as Envoy's RBAC rules for HTTP requests.
+"""AuthorizationPolicies as Envoy's RBAC filters for HTTP requests, in matcher form.
 
-Principals are matched against the URI of the caller's certificate, so that a caller without one matches none of them.
+One filter decides: what is denied, then what is allowed. Its shadow says what would be decided were the policies in dry-run enforced,
+and a filter before it which policy of the action AUDIT matches first. Every outcome has a name that records show: that of the rule, or
+of what follows from there being none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
-from envoy.config.rbac.v3 import rbac_pb2
-from envoy.config.route.v3 import route_components_pb2
-from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
+from google.protobuf import any_pb2
 
-from hauberk.api.authorization_policy import Action, AuthorizationPolicy, Operation, Rule, Source
-from hauberk.envoy.name import policy_name
+from hauberk.api.authorization_policy import Action, AuthorizationPolicy
+from hauberk.envoy.message import any_
+from hauberk.policy.attribute import Attribute, Kind
+from hauberk.policy.normalization import Level, ambiguity
+from hauberk.policy.normalize import normalize
+from hauberk.policy.pattern import PortPattern
+from hauberk.policy.rule import NormalPolicy, NormalRule
+from hauberk.policy.ruleset import Paths, asks_paths
 from hauberk.policy.trust_domains import TrustDomains
-from hauberk.translate.identity_pattern import Pattern, namespace_pattern, principal_patterns, service_account_pattern
+from hauberk.policy.verdict import AMBIGUOUS_PATH, NO_ALLOW_MATCHED, NO_ALLOW_POLICY
+from hauberk.translate.access_log import AUDIT_PREFIX, DRY_RUN_PREFIX
+from hauberk.translate.matching import FieldMatcher, Matcher, OnMatch, Place, decided, outcome_matcher, rules_on_match, whole
+from hauberk.translate.matching_clause import Outcome, build_clause
+from hauberk.translate.matching_predicate import expression, text_is
 
-Permission = rbac_pb2.Permission
-Principal = rbac_pb2.Principal
+# Names of the filters, which a route fills.
+DECISION: Final = "envoy.filters.http.rbac"
+AUDIT: Final = "hauberk.audit"
+
+NO_AUDIT_MATCHED: Final = "hauberk-no-audit-matched"
+
+_PATH: Final = Attribute(Kind.PATH)
 
 
-@dataclass(frozen=True, slots=True)
 class HttpRules:
-    """What is decided for requests: `deny` first, then `allow`; None where no policy has that action."""
+    """What filters are told about requests to a workload that `policies` select, in a mesh that reads paths as `paths` says."""
 
-    deny: rbac_pb2.RBAC | None
-    allow: rbac_pb2.RBAC | None
+    def __init__(self, policies: Iterable[AuthorizationPolicy], domains: TrustDomains, paths: Paths) -> None:
+        self._policies: Final = tuple(normalize(policy, domains) for policy in policies)
+        self._domains: Final = domains
+        self._paths: Final = paths
+        self._ports: Final = frozenset(_ports(self._policies))
+        self._made: dict[int | None, Mapping[str, any_pb2.Any]] = {}
 
+    def at(self, port: int | None) -> Mapping[str, any_pb2.Any]:
+        """The rules for requests to `port` (None: to any that nothing declares), by the name of the filter that asks them."""
+        if not self._policies:
+            return {}
+        # Ports that no question names are alike; 0 is none of them.
+        asked = None if port is None or not self._ports else port if port in self._ports else 0
+        if asked not in self._made:
+            self._made[asked] = self._make(Place(self._domains, asked))
+        return self._made[asked]
 
-def http_rules(policies: Sequence[AuthorizationPolicy], domains: TrustDomains) -> HttpRules:
-    """The rules of `policies`."""
-    return HttpRules(
-        _rules(rbac_pb2.RBAC.Action.DENY, [p for p in policies if p.spec.action is Action.DENY], domains),
-        _rules(rbac_pb2.RBAC.Action.ALLOW, [p for p in policies if p.spec.action is Action.ALLOW], domains),
-    )
+    def _make(self, place: Place) -> Mapping[str, any_pb2.Any]:
+        made: dict[str, any_pb2.Any] = {}
+        if audit := self._audit(place):
+            made[AUDIT] = _enabled(rbac_pb2.RBAC(shadow_matcher=audit, shadow_rules_stat_prefix=AUDIT_PREFIX))
+        enforced = [policy for policy in self._policies if not policy.dry_run]
+        decision = self._decision(enforced, place)
+        tried = self._decision(self._policies, place) if len(enforced) < len(self._policies) else None
+        if decision is not None or tried is not None:
+            prefix = DRY_RUN_PREFIX if tried is not None else ""
+            made[DECISION] = _enabled(rbac_pb2.RBAC(matcher=decision, shadow_matcher=tried, shadow_rules_stat_prefix=prefix))
+        return made
 
+    def _decision(self, policies: Sequence[NormalPolicy], place: Place) -> Matcher | None:
+        """DENY, then ALLOW, of `policies`; None: there is nothing to decide."""
+        denying, allowing = rules_of(policies, Action.DENY), rules_of(policies, Action.ALLOW)
+        allows = any(policy.action is Action.ALLOW for policy in policies)
+        ambiguous = not self._paths.ambiguous and any(map(asks_paths, policies))
+        if not denying and not allows and not ambiguous:
+            return None
+        asked = [(rule, False) for rule in denying] + [(rule, True) for rule in allowing]
+        clauses = [build_clause(rule, Outcome(str(rule.id), allowed)) for rule, allowed in asked]
+        default = Outcome(NO_ALLOW_MATCHED, False) if allows else Outcome(NO_ALLOW_POLICY, True)
+        found = rules_on_match(clauses, decided(default), place)
+        return whole(_unless_ambiguous(self._paths.level, found) if ambiguous else found)
 
-def _rules(action: rbac_pb2.RBAC.Action.ValueType, policies: Iterable[AuthorizationPolicy], domains: TrustDomains) -> rbac_pb2.RBAC | None:
-    found = list(policies)
-    if not found:
-        return None
-    rules = rbac_pb2.RBAC(action=action)
-    for policy in found:
-        metadata = policy.metadata
-        for index, rule in enumerate(policy.spec.rules):
-            name = policy_name(metadata.namespace, metadata.name, index)
-            rules.policies[name].CopyFrom(_policy(rule, metadata.namespace, domains))
-    # ALLOW without any rule stays as it is: no policy ever matches, so every request is denied.
-    return rules
-
-
-def _policy(rule: Rule, namespace: str, domains: TrustDomains) -> rbac_pb2.Policy:
-    permissions = [_operation(entry.operation) for entry in rule.to or ()]
-    principals = [_source(entry.source, namespace, domains) for entry in rule.from_ or ()]
-    return rbac_pb2.Policy(permissions=permissions or [Permission(any=True)], principals=principals or [Principal(any=True)])
-
-
-def _operation(operation: Operation) -> Permission:
-    # Ports first, then the path: the cheap questions end the rule before headers are looked at.
-    fields: tuple[tuple[Callable[[str], Permission], tuple[str, ...], tuple[str, ...]], ...] = (
-        (_port, operation.ports, operation.not_ports),
-        (_path, operation.paths, operation.not_paths),
-        (_method, operation.methods, operation.not_methods),
-        (_host, operation.hosts, operation.not_hosts),
-    )
-    parts: list[Permission] = []
-    for make, values, others in fields:
-        if values:
-            parts.append(_any_permission([make(value) for value in values]))
-        if others:
-            parts.append(Permission(not_rule=_any_permission([make(value) for value in others])))
-    return parts[0] if len(parts) == 1 else Permission(and_rules=Permission.Set(rules=parts or [Permission(any=True)]))
-
-
-def _any_permission(rules: list[Permission]) -> Permission:
-    return rules[0] if len(rules) == 1 else Permission(or_rules=Permission.Set(rules=rules))
+    def _audit(self, place: Place) -> Matcher | None:
+        rules = rules_of((policy for policy in self._policies if not policy.dry_run), Action.AUDIT)
+        if not rules:
+            return None
+        return outcome_matcher([(rule, Outcome(str(rule.id), True)) for rule in rules], Outcome(NO_AUDIT_MATCHED, True), place)
 
 
-def _port(value: str) -> Permission:
-    return Permission(destination_port=int(value))
+def rules_of(policies: Iterable[NormalPolicy], action: Action) -> list[NormalRule]:
+    """The rules of one action in the order in which they are asked: that of their names as texts."""
+    return sorted((rule for policy in policies if policy.action is action for rule in policy.rules), key=lambda rule: str(rule.id))
 
 
-def _path(value: str) -> Permission:
-    return Permission(url_path=path_pb2.PathMatcher(path=_text(value)))
+def _ports(policies: Iterable[NormalPolicy]) -> Iterator[int]:
+    """The ports that some question names: at all others the same is decided."""
+    for rule in (rule for policy in policies for rule in policy.rules):
+        for question in (question for alternative in (*rule.sources, *rule.operations, rule.conditions) for question in alternative):
+            yield from (pattern.number for pattern in question.patterns if isinstance(pattern, PortPattern))
 
 
-def _method(value: str) -> Permission:
-    return Permission(header=_header(":method", value))
+def _enabled(rbac: rbac_pb2.RBAC) -> any_pb2.Any:
+    return any_(rbac_pb2.RBACPerRoute(rbac=rbac))
 
 
-def _host(value: str) -> Permission:
-    return Permission(header=_header(":authority", value, ignore_case=True))
-
-
-def _header(name: str, value: str, *, ignore_case: bool = False) -> route_components_pb2.HeaderMatcher:
-    if value == "*":
-        return route_components_pb2.HeaderMatcher(name=name, present_match=True)
-    return route_components_pb2.HeaderMatcher(name=name, string_match=_text(value, ignore_case=ignore_case))
-
-
-def _text(value: str, *, ignore_case: bool = False) -> string_pb2.StringMatcher:
-    """Istio's text values: exact, `prefix*`, `*suffix`, and `*` for anything that is not empty."""
-    if value == "*":
-        return _regex(".+")
-    if value.startswith("*"):
-        return string_pb2.StringMatcher(suffix=value[1:], ignore_case=ignore_case)
-    if value.endswith("*"):
-        return string_pb2.StringMatcher(prefix=value[:-1], ignore_case=ignore_case)
-    return string_pb2.StringMatcher(exact=value, ignore_case=ignore_case)
-
-
-def _regex(pattern: str) -> string_pb2.StringMatcher:
-    return string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=pattern))
-
-
-def _source(source: Source, namespace: str, domains: TrustDomains) -> Principal:
-    parts: list[Principal] = []
-    for values, others in source_patterns(source, namespace, domains):
-        if values:
-            parts.append(_any_principal([_identity(pattern) for pattern in values]))
-        if others:
-            parts.append(Principal(not_id=_any_principal([_identity(pattern) for pattern in others])))
-    return parts[0] if len(parts) == 1 else Principal(and_ids=Principal.Set(ids=parts or [Principal(any=True)]))
-
-
-def source_patterns(source: Source, namespace: str, domains: TrustDomains) -> tuple[tuple[list[Pattern], list[Pattern]], ...]:
-    """For each field of `source` the identities that it names and those that it excludes."""
-
-    def principals(values: Iterable[str]) -> list[Pattern]:
-        return [pattern for value in values for pattern in principal_patterns(value, domains)]
-
-    return (
-        (principals(source.principals), principals(source.not_principals)),
-        ([namespace_pattern(v, domains) for v in source.namespaces], [namespace_pattern(v, domains) for v in source.not_namespaces]),
-        (
-            [service_account_pattern(v, namespace, domains) for v in source.service_accounts],
-            [service_account_pattern(v, namespace, domains) for v in source.not_service_accounts],
-        ),
-    )
-
-
-def _any_principal(ids: list[Principal]) -> Principal:
-    return ids[0] if len(ids) == 1 else Principal(or_ids=Principal.Set(ids=ids))
-
-
-def _identity(pattern: Pattern) -> Principal:
-    match pattern.kind:
-        case "exact":
-            matcher = string_pb2.StringMatcher(exact=pattern.text)
-        case "prefix":
-            matcher = string_pb2.StringMatcher(prefix=pattern.text)
-        case "regex":
-            matcher = _regex(pattern.text)
-    return Principal(authenticated=Principal.Authenticated(principal_name=matcher))
+def _unless_ambiguous(level: Level, otherwise: OnMatch) -> OnMatch:
+    """Before everything else: what follows would be a guess."""
+    # What is before the query: its end is the end of the path.
+    found = ambiguity(level).replace("$", "$|[?#]")
+    predicate = text_is(_PATH, expression(rf"[^?#]*(?:{found})\C*"))
+    refused = FieldMatcher(predicate=predicate, on_match=decided(Outcome(AMBIGUOUS_PATH, False)))
+    return OnMatch(matcher=Matcher(matcher_list=Matcher.MatcherList(matchers=[refused]), on_no_match=otherwise))

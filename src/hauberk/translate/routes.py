@@ -7,11 +7,11 @@ from typing import Final
 
 from envoy.config.core.v3 import extension_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
-from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.router.cluster_specifiers.matcher.v3 import matcher_pb2 as specifier_pb2
 from envoy.type.matcher.v3 import filter_state_pb2, string_pb2
+from google.protobuf import any_pb2
 from xds.core.v3 import extension_pb2 as matching_pb2
 from xds.type.matcher.v3 import matcher_pb2
 
@@ -19,8 +19,6 @@ from hauberk.envoy.message import any_, boolean, duration, uint32
 from hauberk.envoy.name import PASSTHROUGH, outbound
 from hauberk.mesh.service import MeshPort, MeshService
 from hauberk.translate import jwt
-from hauberk.translate.http import RBAC_ALLOW, RBAC_DENY
-from hauberk.translate.rbac import HttpRules
 
 Route = route_components_pb2.Route
 RouteAction = route_components_pb2.RouteAction
@@ -101,8 +99,10 @@ def _chosen(cluster: str) -> Matcher.OnMatch:
     return Matcher.OnMatch(action=matching_pb2.TypedExtensionConfig(name="cluster", typed_config=action))
 
 
-def inbound_routes(name: str, cluster: str, rules: HttpRules, *, grpc: bool, tokens: bool = False) -> route_pb2.RouteConfiguration:
-    """All requests to one port of the program, under `rules`; `tokens`: those of end users are verified."""
+def inbound_routes(
+    name: str, cluster: str, rules: Mapping[str, any_pb2.Any], *, grpc: bool, tokens: bool = False
+) -> route_pb2.RouteConfiguration:
+    """All requests to one port of the program, under `rules` (what filters are told); `tokens`: those of end users are verified."""
     action = RouteAction(cluster=cluster, timeout=duration(0))
     if not grpc:
         action.retry_policy.CopyFrom(RetryPolicy(retry_on=_RETRY_INBOUND, num_retries=uint32(_RETRIES)))
@@ -113,10 +113,8 @@ def inbound_routes(name: str, cluster: str, rules: HttpRules, *, grpc: bool, tok
     route.route.CopyFrom(action)
     host = VirtualHost(name=name, domains=["*"], routes=[route])
     configuration = route_pb2.RouteConfiguration(name=name, virtual_hosts=[host], validate_clusters=boolean(False))
-    for filter_name, rbac in ((RBAC_DENY, rules.deny), (RBAC_ALLOW, rules.allow)):
-        if rbac is not None:
-            enabled = rbac_pb2.RBACPerRoute(rbac=rbac_pb2.RBAC(rules=rbac))
-            configuration.typed_per_filter_config[filter_name].CopyFrom(any_(enabled))
+    for filter_name, told in rules.items():
+        configuration.typed_per_filter_config[filter_name].CopyFrom(told)
     if tokens:
         configuration.typed_per_filter_config[jwt.FILTER].CopyFrom(jwt.verified_by_route())
     return configuration

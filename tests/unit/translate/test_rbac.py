@@ -2,78 +2,116 @@ from __future__ import annotations
 
 from typing import Any
 
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 from tests.unit.mesh.mesh_objects import policy
+from tests.unit.translate.envoy_matcher import name_of
+from tests.unit.translate.test_matching import seen
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.policy.facts import observe
+from hauberk.policy.request import Peer, Request
+from hauberk.policy.ruleset import Paths
 from hauberk.policy.trust_domains import TrustDomains
-from hauberk.translate.rbac import HttpRules, http_rules
+from hauberk.policy.verdict import AMBIGUOUS_PATH, NO_ALLOW_MATCHED, NO_ALLOW_POLICY
+from hauberk.translate.access_log import AUDIT_PREFIX, DRY_RUN_PREFIX
+from hauberk.translate.rbac import AUDIT, DECISION, NO_AUDIT_MATCHED, HttpRules
+
+ALICE = Peer("spiffe://cluster.local/ns/shop/sa/alice")
 
 
-def rules(*policies: AuthorizationPolicy) -> HttpRules:
-    return http_rules(policies, TrustDomains())
+def in_dry_run(found: AuthorizationPolicy) -> AuthorizationPolicy:
+    metadata = found.metadata.model_copy(update={"annotations": {"istio.io/dry-run": "true"}})
+    return found.model_copy(update={"metadata": metadata})
 
 
-def permission(**operation: Any) -> Any:
-    allow = rules(policy("p", "ALLOW", {"to": [{"operation": operation}]})).allow
-    assert allow is not None
-    return allow.policies["ns[shop]-policy[p]-rule[0]"].permissions[0]
+def rules(*policies: AuthorizationPolicy, paths: Paths = Paths()) -> HttpRules:  # noqa: B008  # a frozen value
+    return HttpRules(policies, TrustDomains(), paths)
 
 
-def principal(**source: Any) -> Any:
-    allow = rules(policy("p", "ALLOW", {"from": [{"source": source}]})).allow
-    assert allow is not None
-    return allow.policies["ns[shop]-policy[p]-rule[0]"].principals[0]
+def told(made: HttpRules, name: str = DECISION, port: int | None = None) -> rbac_pb2.RBAC:
+    route = rbac_pb2.RBACPerRoute()
+    assert made.at(port)[name].Unpack(route)
+    return route.rbac
 
 
-def test_each_action_has_its_own_rules_and_none_where_no_policy_has_it() -> None:
-    assert rules() == HttpRules(None, None)
-    found = rules(policy("a", "ALLOW", {}), policy("d", "DENY", {}, {}))
-    assert found.allow is not None
-    assert found.deny is not None
-    assert list(found.allow.policies) == ["ns[shop]-policy[a]-rule[0]"]
-    assert sorted(found.deny.policies) == ["ns[shop]-policy[d]-rule[0]", "ns[shop]-policy[d]-rule[1]"]
+def decided(made: HttpRules, path: str = "/", *, shadow: bool = False, name: str = DECISION, **request: Any) -> str | None:
+    rbac = told(made, name)
+    matcher = rbac.shadow_matcher if shadow else rbac.matcher
+    return name_of(matcher, seen(observe(Request(port=80, path=path, **request), ALICE)))
 
 
-def test_allow_without_rules_is_kept_because_it_denies_everything() -> None:
-    allow = rules(policy("nothing", "ALLOW")).allow
-    assert allow is not None
-    assert not allow.policies
+def get(methods: str) -> dict[str, Any]:
+    return {"to": [{"operation": {"methods": [methods]}}]}
 
 
-def test_the_empty_rule_matches_everything() -> None:
-    allow = rules(policy("all", "ALLOW", {})).allow
-    assert allow is not None
-    (made,) = allow.policies.values()
-    assert (made.permissions[0].any, made.principals[0].any) == (True, True)
+def paths_of(*values: str) -> dict[str, Any]:
+    return {"to": [{"operation": {"paths": list(values)}}]}
 
 
-def test_values_are_exact_prefix_suffix_or_present() -> None:
-    def path(value: str) -> Any:
-        return permission(paths=[value]).url_path.path
-
-    assert path("/a").exact == "/a"
-    assert path("/a*").prefix == "/a"
-    assert path("*/a").suffix == "/a"
-    assert path("*").safe_regex.regex == ".+"
-    assert permission(methods=["*"]).header.present_match
+def test_without_policies_no_filter_is_told_anything() -> None:
+    assert not rules().at(80)
 
 
-def test_hosts_are_compared_without_case_and_methods_with_it() -> None:
-    assert permission(hosts=["Web"]).header.string_match.ignore_case
-    assert not permission(methods=["GET"]).header.string_match.ignore_case
+def test_deny_comes_before_allow_and_each_rule_says_its_name() -> None:
+    made = rules(policy("a", "ALLOW", get("GET")), policy("z", "DENY", get("PUT"), get("GET*")))
+    assert decided(made, method="GET") == "ns[shop]-policy[z]-rule[1]"
+    assert decided(made, method="PUT") == "ns[shop]-policy[z]-rule[0]"
+    assert decided(made, method="POST") == NO_ALLOW_MATCHED
 
 
-def test_values_are_or_and_fields_are_and_with_the_cheap_question_first() -> None:
-    made = permission(methods=["GET", "PUT"], ports=["80"], notPaths=["/x"])
-    port, path, method = made.and_rules.rules
-    assert port.destination_port == 80
-    assert path.not_rule.url_path.path.exact == "/x"
-    assert [each.header.string_match.exact for each in method.or_rules.rules] == ["GET", "PUT"]
+def test_what_follows_from_there_being_no_rule_has_a_name() -> None:
+    assert decided(rules(policy("nothing", "ALLOW"))) == NO_ALLOW_MATCHED
+    assert decided(rules(policy("d", "DENY", get("PUT"))), method="GET") == NO_ALLOW_POLICY
 
 
-def test_a_source_is_the_uri_of_the_certificate() -> None:
-    assert principal(principals=["td/ns/a/sa/b"]).authenticated.principal_name.exact == "spiffe://td/ns/a/sa/b"
-    assert principal(principals=["td/ns/a/*"]).authenticated.principal_name.prefix == "spiffe://td/ns/a/"
-    assert principal(principals=["*"]).authenticated.principal_name.safe_regex.regex == ".+"
-    assert principal(notNamespaces=["a"]).not_id.authenticated.principal_name.safe_regex.regex == ".*/ns/a/.*"
-    assert len(principal(namespaces=["a", "b"], notPrincipals=["x"]).and_ids.ids) == 2
+def test_a_policy_in_dry_run_is_not_enforced_but_the_shadow_says_what_would_be() -> None:
+    made = rules(policy("a", "ALLOW", get("GET")), in_dry_run(policy("d", "DENY", {})))
+    assert decided(made, method="GET") == "ns[shop]-policy[a]-rule[0]"
+    assert decided(made, method="GET", shadow=True) == "ns[shop]-policy[d]-rule[0]"
+    assert told(made).shadow_rules_stat_prefix == DRY_RUN_PREFIX
+
+
+def test_without_dry_run_nothing_is_shadowed_and_with_nothing_else_nothing_is_enforced() -> None:
+    assert not told(rules(policy("a", "ALLOW", {}))).HasField("shadow_matcher")
+    assert not told(rules(in_dry_run(policy("a", "ALLOW", {})))).HasField("matcher")
+
+
+def test_audit_is_a_shadow_of_its_own() -> None:
+    made = rules(policy("watch", "AUDIT", get("PUT")))
+    assert told(made, AUDIT).shadow_rules_stat_prefix == AUDIT_PREFIX
+    assert decided(made, method="PUT", shadow=True, name=AUDIT) == "ns[shop]-policy[watch]-rule[0]"
+    assert decided(made, method="GET", shadow=True, name=AUDIT) == NO_AUDIT_MATCHED
+    assert DECISION not in made.at(80)
+
+
+def test_a_path_that_can_be_read_in_two_ways_is_refused_where_paths_are_asked_about() -> None:
+    made = rules(policy("a", "ALLOW", paths_of("/a/*")))
+    for path in ("/a/b%2Fc", "/a/b;c", "/a//b", "/a/%2561", "/a/%5c"):
+        assert decided(made, path) == AMBIGUOUS_PATH
+    for path in ("/a/b", "/a/b?x=%2f//;", "/a/%20"):
+        assert decided(made, path) == "ns[shop]-policy[a]-rule[0]"
+
+
+def test_ambiguous_paths_can_be_let_through_and_are_where_no_policy_asks_about_paths() -> None:
+    assert decided(rules(policy("a", "ALLOW", paths_of("/a/*")), paths=Paths(ambiguous=True)), "/a//b") != AMBIGUOUS_PATH
+    assert decided(rules(policy("a", "ALLOW", get("GET"))), "/a//b", method="GET") != AMBIGUOUS_PATH
+
+
+def test_without_normalization_dots_are_ambiguous_too() -> None:
+    made = rules(policy("a", "ALLOW", paths_of("/a*")), paths=Paths("NONE"))
+    for path in ("/a/../b", "/a/.", "/a/..?x", "/a/%2e/b"):
+        rbac = told(made)
+        assert name_of(rbac.matcher, seen(observe(Request(port=80, path=path), ALICE, "NONE"))) == AMBIGUOUS_PATH
+
+
+def test_a_declared_port_needs_not_be_asked_about_any_more() -> None:
+    made = rules(policy("a", "ALLOW", {"to": [{"operation": {"ports": ["80"], "methods": ["GET"]}}]}))
+    assert "DestinationPort" not in str(told(made, port=80))
+    assert "DestinationPort" in str(told(made))
+    assert name_of(told(made, port=81).matcher, seen(observe(Request(port=81, method="GET"), ALICE))) == NO_ALLOW_MATCHED
+
+
+def test_ports_that_no_rule_names_share_their_rules() -> None:
+    made = rules(policy("a", "ALLOW", {"to": [{"operation": {"ports": ["80"]}}]}))
+    assert made.at(81) is made.at(82)
+    assert made.at(80) is not made.at(81)
