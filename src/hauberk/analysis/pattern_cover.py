@@ -44,6 +44,9 @@ def _text_covers(wide: TextPattern, narrow: TextPattern) -> bool:
             return wide.matches(narrow.text)
         case "prefix", "prefix":
             return text.startswith(wanted)
+        case "regex", "prefix":
+            # What ends with "anything" and matches the beginning alone matches every continuation.
+            return wide.text.endswith("/.*") and wide.matches(narrow.text)
         case "suffix", "suffix":
             return text.endswith(wanted)
         case _:
@@ -52,7 +55,7 @@ def _text_covers(wide: TextPattern, narrow: TextPattern) -> bool:
 
 def _is_never_empty(pattern: TextPattern) -> bool:
     # A regex of ours that names something never means the empty text.
-    return pattern.text == ".+" or pattern.text.startswith(("spiffe://", "/")) if pattern.match == "regex" else pattern.text != ""
+    return "/" in pattern.text if pattern.match == "regex" else pattern.text != ""
 
 
 def excludes(one: Pattern, other: Pattern) -> bool:

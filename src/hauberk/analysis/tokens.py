@@ -22,11 +22,13 @@ def check_asked(policy: AuthorizationPolicy, world: World) -> Iterator[Finding]:
     if not asked:
         return
     issuers = _issuers(world, policy)
+    told: set[Location] = set()
     for clause in asked:
-        if not issuers:
+        if not issuers and clause.at[:-1] not in told:
+            told.add(clause.at[:-1])
             message = "no RequestAuthentication concerns the selected workloads, so no request has a token there"
             yield Finding("HBK0349", clause.at, message)
-        elif clause.asks is ConditionKind.REQUEST_PRINCIPAL:
+        elif issuers and clause.asks is ConditionKind.REQUEST_PRINCIPAL:
             for index, value in enumerate(clause.values):
                 issuer = value.rpartition("/")[0]
                 if issuer and issuer != "*" and not any(parse_text(issuer).matches(each) or not each for each in issuers):
