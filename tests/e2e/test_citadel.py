@@ -222,7 +222,7 @@ async def test_a_flood_of_one_machine_leaves_the_others_served(tmp_path: Path) -
         await asyncio.gather(*flooding)
     assert answers[False] >= 1000
     assert all(0 < hint <= 0.06 for hint in hints)
-    text = (tmp_path / "audit" / "identity.jsonl").read_text()
+    text = (tmp_path / "audit" / "records" / "000000000000.jsonl").read_text()
     # Every certificate is a line, a thousand refusals are one a second.
     assert text.count("certificate-issued") == answers[True] + 30
     assert text.count("certificate-refused") <= SECONDS

@@ -309,6 +309,6 @@ def test_a_rotation_propagates_the_sequence_never_goes_back_and_a_silent_endpoin
             until(lambda: state() == (6, [old, new], False), "the recovery")
     until(lambda: state() == (6, [old, new], True), "the endpoint to be missed")
     assert two.call(member) == "200"
-    lines = (two.a.places.audit / "identity.jsonl").read_text().splitlines()
+    lines = (two.a.places.audit / "records" / "000000000000.jsonl").read_text().splitlines()
     kinds = [each["kind"] for each in map(json.loads, lines) if each["subject"] == "c.td"]
     assert {"federated", "bundle-fetched", "bundle-refused"} <= set(kinds)

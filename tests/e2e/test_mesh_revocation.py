@@ -97,7 +97,7 @@ def undo(mesh: MeshNamespace, **target: str) -> None:
 
 def serial_of(mesh: MeshNamespace, pod: str) -> str:
     """The serial of the pod's newest certificate, by the ledger."""
-    lines = map(json.loads, (mesh.mesh.places.audit / "identity.jsonl").read_text().splitlines())
+    lines = map(json.loads, (mesh.mesh.places.audit / "records" / "000000000000.jsonl").read_text().splitlines())
     issued = [line["evidence"] for line in lines if line["kind"] == "certificate-issued"]
     return str([each["serial"] for each in issued if each["holder"].startswith(f"pod {mesh.name}/{pod} ")][-1])
 

@@ -218,7 +218,7 @@ def test_a_process_of_the_machine_has_the_identity_of_its_entry(ids: MeshNamespa
     found = outsider.run("fetch", "api")
     assert found["spiffeId"] == found["judged"] == "spiffe://cluster.local/ns/ids/sa/backup"
     assert found["identities"] == 1
-    ledger = (ids.mesh.places.audit / "identity.jsonl").read_text().splitlines()
+    ledger = (ids.mesh.places.audit / "records" / "000000000000.jsonl").read_text().splitlines()
     issued = [event for event in map(json.loads, ledger) if event.get("evidence", {}).get("entry") == "backup"]
     assert {event["kind"] for event in issued} == {"certificate-issued", "token-issued"}
     assert all(event["evidence"]["sha256"] == outsider.digest for event in issued)

@@ -72,5 +72,5 @@ def test_a_trust_domain_is_renamed_without_an_outage(own_mesh: Callable[..., Mes
     # A restart finds a root that was made under the old name.
     processes.kill(mesh, "control-plane")
     until(lambda: mesh.api("GET", "/v1/ca/federation")["own"]["trustDomain"] == "new.example", "the control plane")
-    lines = (mesh.places.audit / "identity.jsonl").read_text().splitlines()
+    lines = (mesh.places.audit / "records" / "000000000000.jsonl").read_text().splitlines()
     assert [each["subject"] for each in map(json.loads, lines) if each["kind"] == "trust-domain-renamed"] == ["new.example"]

@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from hauberk.citadel.key_file import FileKeyStore
 from hauberk.citadel.key_store import KeyStore
-from hauberk.citadel.ledger import Ledger
+from hauberk.citadel.ledger import Ledger, open_ledger
 from hauberk.citadel.publication import Publication
 from hauberk.citadel.state import State, StateUnusable
 from hauberk.citadel.state_names import read_names, write_name
@@ -16,7 +16,6 @@ from hauberk.identity.event import Event
 from hauberk.kit.clock import Clock
 
 DATABASE: Final = "citadel.db"
-AUDIT: Final = "identity.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +40,21 @@ class Ground:
         audit: Path,
         keys: KeyStore | None = None,
     ) -> Self:
-        """The authority kept in `directory`, which is made if need be, with its ledger in the directory `audit`.
+        """The authority kept in `directory`, which is made if need be, with its ledger, the mesh's audit log, in `audit`.
 
         `trust_domain` is believed the first time; after that the authority knows its name, which must be that or one of the `aliases`,
         and `Renaming` changes it.
 
-        `keys` None: plain files in `directory`. Raises StateUnusable and KeyUnreadable.
+        `keys` None: plain files in `directory`. Raises StateUnusable, KeyUnreadable, AuditLogBusy and OSError.
         """
         if keys is None:
             keys = FileKeyStore(directory)
             keys.prepare()
         state = State.open(directory / DATABASE, TABLES)
-        ledger = Ledger(audit / AUDIT)
         try:
             current = _own_name(state, trust_domain, aliases, clock)
             publication = Publication(state, current, clock.now)
+            ledger = open_ledger(audit, keys, clock.now())
         except BaseException:
             state.close()
             raise
@@ -86,7 +85,7 @@ class Ground:
     def close(self) -> None:
         """Everything is on disk and the database is released."""
         self.state.close()
-        self.ledger.flush()
+        self.ledger.close()
 
 
 def _own_name(state: State, trust_domain: str, aliases: Sequence[str], clock: Clock) -> str:

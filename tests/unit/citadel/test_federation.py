@@ -115,7 +115,7 @@ def spiffe(endpoint_id: str = ENDPOINT) -> Source:
 
 
 def events(ground: Ground) -> list[tuple[str, str]]:
-    path = ground.directory.parent / "audit" / "identity.jsonl"
+    path = ground.directory.parent / "audit" / "records" / "000000000000.jsonl"
     return [(each["kind"], each["subject"]) for each in map(json.loads, path.read_text().splitlines())]
 
 

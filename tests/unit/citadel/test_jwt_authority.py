@@ -50,7 +50,7 @@ def slots(citadel: Citadel) -> list[Slot]:
 
 
 def ledger(directory: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (directory / "audit" / "identity.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (directory / "audit" / "records" / "000000000000.jsonl").read_text().splitlines()]
 
 
 async def test_a_token_says_who_was_attested_and_is_believed_by_the_trust(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ async def test_every_token_and_every_refusal_is_an_event_without_the_token(tmp_p
             await tokens.issue_token(request(subject=PodSubject(namespace="other", name="x", uid="u")), CALLER)
         events = [event for event in ledger(tmp_path) if str(event["kind"]).startswith("token")]
     assert [event["kind"] for event in events] == ["token-issued", "token-refused"]
-    assert reply.token not in (tmp_path / "audit" / "identity.jsonl").read_text()
+    assert reply.token not in (tmp_path / "audit" / "records" / "000000000000.jsonl").read_text()
     assert reply.token not in repr(reply)
 
 

@@ -181,7 +181,7 @@ async def test_what_is_refused_changes_nothing_and_is_on_record(tmp_path: Path) 
         with pytest.raises(CaRefused, match="before the first leaf would"):
             await importing.take(cacerts(tmp_path / "cacerts", short), "uid 7")
         assert (citadel.ground.keys.ids(), citadel.trust, importing.row) == before
-    events = [json.loads(line) for line in (tmp_path / "audit" / "identity.jsonl").read_text().splitlines()]
+    events = [json.loads(line) for line in (tmp_path / "audit" / "records" / "000000000000.jsonl").read_text().splitlines()]
     (refused,) = [event for event in events if event["kind"] == "authority-imported"]
     assert (refused["by"], refused["outcome"].startswith("refused: ")) == ("uid 7", True)
 
