@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 
 from hauberk.analysis.clauses import Clause, clauses
@@ -14,14 +14,23 @@ from hauberk.api.finding import Finding, Location
 from hauberk.api.sift import near_remedy
 from hauberk.policy.trust_domains import ANY_MESH
 
+MOST_TOLD = 10  # of one list, since a list of thousands may be made by a program from something that is gone
+_MOST_COMPARED = 200  # names to find a near one among
+
 _PRINCIPAL = re.compile(r"(?P<domain>[^/]+)/ns/(?P<namespace>[^/]+)(/sa/(?P<account>[^/]+)|/.*)?")
 
 
 def check_callers(policy: AuthorizationPolicy, world: World) -> Iterator[Finding]:
     """What the policy says of callers that cannot be."""
     for clause in clauses(policy):
-        for index, value in enumerate(clause.values):
-            yield from _check((*clause.at, index), clause, value, policy.metadata.namespace, world)
+        found = [
+            finding
+            for index, value in enumerate(clause.values)
+            for finding in _check((*clause.at, index), clause, value, policy.metadata.namespace, world)
+        ]
+        yield from found[:MOST_TOLD]
+        if len(found) > MOST_TOLD:
+            yield Finding(found[MOST_TOLD].code, clause.at, f"{len(found) - MOST_TOLD} more of these values mean nobody, for like reasons")
 
 
 def _check(at: Location, clause: Clause, value: str, namespace: str, world: World) -> Iterator[Finding]:
@@ -69,7 +78,7 @@ def _check_namespace(at: Location, value: str, world: World) -> Iterator[Finding
         return
     known = {*world.namespaces, *world.populated, world.root_namespace, *(() if world.whole else ("default",))}
     if not any(fnmatchcase(name, value) for name in known):
-        yield Finding("HBK0346", at, f"there is no namespace {value!r}", near_remedy(value, known))
+        yield Finding("HBK0346", at, f"there is no namespace {value!r}", _near(value, known))
 
 
 def _check_account(at: Location, namespace: str, name: str, world: World) -> Iterator[Finding]:
@@ -78,4 +87,8 @@ def _check_account(at: Location, namespace: str, name: str, world: World) -> Ite
         return
     known = {account for space, account in world.accounts if space == namespace} | {"default"}
     if name not in known:
-        yield Finding("HBK0344", at, f"there is no ServiceAccount {name} in namespace {namespace}", near_remedy(name, known))
+        yield Finding("HBK0344", at, f"there is no ServiceAccount {name} in namespace {namespace}", _near(name, known))
+
+
+def _near(word: str, known: Collection[str]) -> str | None:
+    return near_remedy(word, known) if len(known) <= _MOST_COMPARED else None

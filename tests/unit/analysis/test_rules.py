@@ -219,6 +219,12 @@ def test_the_place_is_told_to_the_value() -> None:
     assert found == ("HBK0344", "p", "spec.rules[0].from[0].source.principals[0]")
 
 
+def test_of_a_long_list_only_the_first_that_mean_nobody_are_told() -> None:
+    found = said(principal("', '".join(f"cluster.local/ns/shop/sa/gone-{number}" for number in range(50))))
+    assert len(found) == 11
+    assert found[-1] == ("HBK0344", "p", "spec.rules[0].from[0].source.principals")
+
+
 def test_a_policy_with_targets_is_none_of_a_sidecars_business() -> None:
     assert codes(policy("p", "{targetRefs: [{kind: Service, name: web}], rules: [{}]}")) == []
 
