@@ -21,7 +21,7 @@ def covers(wide: Pattern, narrow: Pattern) -> bool:
     """Everything that `narrow` means, `wide` means."""
     match wide, narrow:
         case TextPattern(), TextPattern():
-            return wide == narrow or _text_covers(wide, narrow)
+            return wide == narrow or (not _is_narrower_in_case(wide, narrow) and _text_covers(wide, narrow))
         case AddressPattern(), AddressPattern():
             one, other = narrow.network, wide.network
             return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type] # of one version, as just asked
@@ -34,8 +34,6 @@ def covers(wide: Pattern, narrow: Pattern) -> bool:
 
 
 def _text_covers(wide: TextPattern, narrow: TextPattern) -> bool:
-    if narrow.ignore_case and not wide.ignore_case and narrow.text.lower() != narrow.text.upper():
-        return False
     text, wanted = (narrow.text.lower(), wide.text.lower()) if wide.ignore_case else (narrow.text, wide.text)
     match wide.match, narrow.match:
         case "present", _:
@@ -51,6 +49,10 @@ def _text_covers(wide: TextPattern, narrow: TextPattern) -> bool:
             return text.endswith(wanted)
         case _:
             return False
+
+
+def _is_narrower_in_case(wide: TextPattern, narrow: TextPattern) -> bool:
+    return narrow.ignore_case and not wide.ignore_case and narrow.text.lower() != narrow.text.upper()
 
 
 def _is_never_empty(pattern: TextPattern) -> bool:
