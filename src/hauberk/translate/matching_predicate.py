@@ -188,7 +188,7 @@ def text_expression(kind: Kind, pattern: TextPattern) -> str:
 def _path_expression(pattern: TextPattern) -> str:
     """About the path without query and fragment, which Envoy's `:path` has; neither can be part of a value that matches."""
     if has_query(pattern.text) and pattern.match != "regex":
-        return r"[^\x00-\x{10FFFF}]"  # nothing
+        return r"\b\B"  # nothing is both
     text = quote(pattern.text)
     match pattern.match:
         case "exact":
@@ -280,9 +280,7 @@ def _string(pattern: TextPattern) -> ValueMatcher:
         case "suffix" if text:
             made.suffix = text
         case _:
-            made = envoy_string_pb2.StringMatcher(
-                safe_regex=regex_pb2.RegexMatcher(google_re2=regex_pb2.RegexMatcher.GoogleRE2(), regex=text_expression(Kind.CLAIM, pattern))
-            )
+            made = envoy_string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=text_expression(Kind.CLAIM, pattern)))
     return ValueMatcher(string_match=made)
 
 

@@ -95,7 +95,7 @@ def _structured(matcher: value_pb2.ValueMatcher, value: Any) -> bool:
 def _text(matcher: Any, value: str) -> bool:
     kind = matcher.WhichOneof("match_pattern")
     if kind == "safe_regex":
-        return re.fullmatch(matcher.safe_regex.regex.replace(r"\C", r"[\s\S]").replace(r"\x{10FFFF}", "\U0010ffff"), value) is not None
+        return re.fullmatch(matcher.safe_regex.regex.replace(r"\C", r"[\s\S]"), value) is not None
     wanted = getattr(matcher, kind)
     if matcher.ignore_case:
         wanted, value = wanted.lower(), value.lower()
