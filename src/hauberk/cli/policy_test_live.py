@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from hauberk.cli.invocation import talk
 from hauberk.kit.places import RUN_VARIABLE, STATE_VARIABLE, Places
 from hauberk.kit.unix_http import NotReachable, UnixHttp
 from hauberk.policytest.keys import TestKey
-from hauberk.policytest.live import LiveResult, call_of, live_result, obstacle
+from hauberk.policytest.live import LiveResult, call_of, live_result, obstacle, recorded, request_id
 from hauberk.policytest.programs import CALLING
 from hauberk.policytest.stage import CallerPod, Stage, build_stage
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 MESH = "policy-test"
 TRUST_DOMAIN = "HAUBERK_TRUST_DOMAIN"
+_RECORDED = 5.0  # seconds until records that have not come are done without
+_LOOK = 0.1
 _PATIENCE = 90.0  # seconds until all stubs are ready, on a slow machine with two cores
 Document = dict[str, Any]
 
@@ -48,7 +51,7 @@ def compare(loaded: Sequence[Loaded], results: Sequence[Result], *, rootless: bo
             with lifecycle.told_failures(), _mesh(group[0].mesh.snapshot.config.trust_domain, rootless=rootless) as mesh:
                 for result in _Live(mesh, sendable).results():
                     found[id(result.case)] = result
-    return [found.get(id(each.case)) or LiveResult(each.case, "", skipped=obstacle(each)) for each in results]
+    return [found.get(id(each.case)) or LiveResult(case=each.case, skipped=obstacle(each)) for each in results]
 
 
 @contextmanager
@@ -99,11 +102,25 @@ class _Live:
         self._prepare(stage)
         pods = self._running(stage.pods)
         now = datetime.now(UTC)
+        told: list[tuple[Result, Document]] = []
         for source, caller in stage.callers.items():
             own = [(each, result) for each, result in self._asked if result.case.question.source == source]
             calls = [call_of(result, each.mesh, _where(result, stage, caller, pods), self._key, now) for each, result in own]
-            for (_, result), told in zip(own, self._call(caller, calls), strict=True):
-                yield live_result(result, told)
+            told += zip((result for _, result in own), self._call(caller, calls), strict=True)
+        records = self._records({request_id(result) for result, answer in told if recorded(result) and "status" in answer})
+        for result, answer in told:
+            yield live_result(result, answer, records.get(request_id(result)))
+
+    def _records(self, wanted: set[str]) -> dict[str, Document]:
+        """What the destinations' sidecars say of the requests, as soon as all of it is there."""
+        agent, deadline = UnixHttp(self._places.agent_socket), time.monotonic() + _RECORDED
+        while True:
+            lines = agent.stream_lines("/v1/access?" + urlencode({"limit": "10000"}), timeout=_PATIENCE)
+            records = [json.loads(line) for line in lines if line.strip()]
+            found = {str(each["requestId"]): each for each in records if each["reporter"] == "destination" and each.get("requestId")}
+            if wanted <= found.keys() or time.monotonic() > deadline:
+                return found
+            time.sleep(_LOOK)
 
     def _prepare(self, stage: Stage) -> None:
         talk(f"starting {stage.pods} stub programs")

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from hauberk.api.request_authentication import RequestAuthentication
 from hauberk.explain.explanation import Answer, Outcome
+from hauberk.kit.digest import short_digest
 from hauberk.policytest.case import Case, Result
 from hauberk.policytest.keys import TestKey
 from hauberk.policytest.mesh import TestedMesh
@@ -18,25 +19,31 @@ _SECONDS: Final = 10.0  # until an answer is given up
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveResult:
-    """What real sidecars did with a case; `skipped` says why it could not be sent."""
+    """What real sidecars did with a case; `skipped` says why it could not be sent.
+
+    `predicted_by` and `got_by` are the deciding rule and the verdict of dry-run policies, empty where no record tells of them.
+    """
 
     case: Case
-    predicted: str
+    predicted: str = ""
     got: str = ""
     said: str = ""
+    predicted_by: str = ""
+    got_by: str = ""
     skipped: str = ""
 
     @property
     def passed(self) -> bool:
         """As predicted, as far as it could be asked."""
-        return bool(self.skipped) or self.got == self.predicted
+        return bool(self.skipped) or (self.got == self.predicted and (not self.got_by or self.got_by == self.predicted_by))
 
     @property
     def fault(self) -> str:
         """How it differs."""
-        return f"real sidecars: {self.got} ({self.said}), predicted: {self.predicted}"
+        by = f" by {self.got_by}" if self.got_by else "", f" by {self.predicted_by}" if self.got_by else ""
+        return f"real sidecars: {self.got}{by[0]} ({self.said}), predicted: {self.predicted}{by[1]}"
 
     def lines(self, *, colors: bool) -> Iterator[str]:
         """What a person has to know of it."""
@@ -49,7 +56,13 @@ class LiveResult:
 
     def to_json(self) -> Json:
         """In the shape of `-o json`."""
-        return {"got": self.got or None, "said": self.said or None, "skipped": self.skipped or None, "same": self.passed}
+        return {
+            "got": self.got or None,
+            "said": self.said or None,
+            "by": self.got_by or None,
+            "skipped": self.skipped or None,
+            "same": self.passed,
+        }
 
 
 def obstacle(result: Result) -> str:
@@ -67,6 +80,11 @@ def obstacle(result: Result) -> str:
     return next((why for why, stands in obstacles.items() if stands), "")
 
 
+def request_id(result: Result) -> str:
+    """The name under which records know the request of a case."""
+    return f"hauberk-test-{result.case.line}-{short_digest(result.case.place + result.case.name)}"
+
+
 def call_of(result: Result, mesh: TestedMesh, where: tuple[str, int], key: TestKey, now: datetime) -> Json:
     """The call as the calling program takes it; `where` is host (or address) and port."""
     question, http = result.case.question, bool(result.explanation and result.explanation.route["http"])
@@ -74,6 +92,7 @@ def call_of(result: Result, mesh: TestedMesh, where: tuple[str, int], key: TestK
     if not http:
         return {"host": host, "port": port, "http": False, "bytes": base64.b64encode(b"hello\n").decode(), "timeout": _SECONDS}
     headers = [("host", question.host or _usual_host(case=result.case, host=host)), ("connection", "close")]
+    headers += [] if question.header("x-request-id") else [("x-request-id", request_id(result))]
     headers += [(name, value) for name, values in question.headers.items() for value in values]
     if question.token is not None:
         headers.append(("authorization", f"Bearer {question.token}"))
@@ -97,15 +116,43 @@ def audience_of(mesh: TestedMesh, claims: Mapping[str, Any]) -> str | None:
     return next((rule.audiences[0] for rule in rules if rule.audiences and rule.issuer == claims.get("iss")), None)
 
 
-def live_result(result: Result, told: Mapping[str, Any]) -> LiveResult:
-    """The outcome of a call, compared with the prediction."""
+def live_result(result: Result, told: Mapping[str, Any], record: Mapping[str, Any] | None) -> LiveResult:
+    """The outcome of a call, compared with the prediction; `record` is that of the destination's sidecar, if there is one."""
     assert result.explanation is not None
-    return LiveResult(result.case, word_of(result.explanation.answer), heard(told), str(told.get("said", "")))
+    answer = result.explanation.answer
+    return LiveResult(
+        case=result.case,
+        predicted=answer.word,
+        got=heard(told),
+        said=str(told.get("said", "")),
+        predicted_by=_predicted_by(answer),
+        got_by="" if record is None else _recorded_by(record.get("decision") or {}),
+    )
 
 
-def word_of(answer: Answer) -> str:
-    """The prediction in the words of a test."""
-    return answer.word
+def recorded(result: Result) -> bool:
+    """A record will tell who decided: of a request that reaches the policies of a sidecar."""
+    assert result.explanation is not None
+    layers = {each.name: each.outcome for each in result.explanation.answer.layers}
+    return bool(result.explanation.route.get("http")) and layers.get("authorization") in (Outcome.PASS, Outcome.DENY)
+
+
+def _predicted_by(answer: Answer) -> str:
+    tried = answer.dry_run
+    dry = f"; dry run: {_rule(tried.verdict, tried.decider.policy, str(tried.decider.rule))}" if tried and tried.decider else ""
+    dry = dry or (f"; dry run: {tried.verdict}" if tried else "")
+    decider = answer.decider
+    return (f"{decider.policy}, rule {decider.rule}" if decider else "no rule") + dry
+
+
+def _recorded_by(decision: Mapping[str, Any]) -> str:
+    tried = decision.get("dryRun")
+    dry = f"; dry run: {_rule(str(tried.get('verdict')), tried.get('policy'), tried.get('rule'))}" if isinstance(tried, Mapping) else ""
+    return (f"{decision['policy']}, rule {decision.get('rule')}" if decision.get("policy") else "no rule") + dry
+
+
+def _rule(verdict: str, policy: str | None, rule: str | None) -> str:
+    return f"{verdict} by {policy}, rule {rule}" if policy else verdict
 
 
 def heard(told: Mapping[str, Any]) -> str:
