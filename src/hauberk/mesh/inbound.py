@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.metadata import ObjectKey
 from hauberk.api.peer_authentication import MtlsMode
+from hauberk.api.rate_limit_policy import RateLimitPolicy
 from hauberk.mesh.peer_authentication import Modes
 from hauberk.mesh.protocol import Protocol
 from hauberk.mesh.request_authentication import TokenRule
@@ -39,6 +40,7 @@ class Inbound:
     mode_origins: tuple[str, ...]
     service_origins: tuple[str, ...]
     tokens: tuple[TokenRule, ...] = ()  # of end users, which it verifies
+    limits: tuple[RateLimitPolicy, ...] = ()  # bounds on its requests
 
 
 def with_policies(inbound: Inbound, policies: tuple[AuthorizationPolicy, ...]) -> Inbound:
@@ -49,6 +51,11 @@ def with_policies(inbound: Inbound, policies: tuple[AuthorizationPolicy, ...]) -
 def with_tokens(inbound: Inbound, tokens: tuple[TokenRule, ...]) -> Inbound:
     """The same workload, which verifies the tokens of `tokens`."""
     return replace(inbound, tokens=tokens) if tokens else inbound
+
+
+def with_limits(inbound: Inbound, limits: tuple[RateLimitPolicy, ...]) -> Inbound:
+    """The same workload, whose requests `limits` bound."""
+    return replace(inbound, limits=limits) if limits else inbound
 
 
 def build_inbound(workload: Workload, modes: Modes, policies: tuple[AuthorizationPolicy, ...], *services: MeshService) -> Inbound:

@@ -14,15 +14,17 @@ from hauberk.api.mesh_config import MeshConfig
 from hauberk.api.metadata import ApiObject, ObjectKey
 from hauberk.api.peer_authentication import PeerAuthentication
 from hauberk.api.pod import Pod
+from hauberk.api.rate_limit_policy import RateLimitPolicy
 from hauberk.api.request_authentication import RequestAuthentication
 from hauberk.api.service import Service
 from hauberk.mesh.authorization import build_authorization_policies, selected_policies
 from hauberk.mesh.config import read_mesh_config
 from hauberk.mesh.endpoints import Selection, ServiceEndpoints, ServicePeers, build_endpoints, build_peers
-from hauberk.mesh.inbound import Inbound, build_inbound, with_policies, with_tokens
+from hauberk.mesh.inbound import Inbound, build_inbound, with_limits, with_policies, with_tokens
 from hauberk.mesh.issuer_keys import NO_KEYS, KnownKeys
 from hauberk.mesh.names import NameEntry, build_name
 from hauberk.mesh.peer_authentication import Modes, build_peer_authentications, effective_modes
+from hauberk.mesh.rate_limit import build_rate_limits, selected_rate_limits
 from hauberk.mesh.request_authentication import TokenRule, build_authentication, build_request_authentications, selected_tokens
 from hauberk.mesh.reuse import Reuse
 from hauberk.mesh.service import MeshService, build_service, with_own_addresses
@@ -101,7 +103,9 @@ class _Builder:
             workloads=workloads,
             endpoints=reuse.each(build_endpoints, {key: (services[key], *found) for key, found in with_modes.items()}),
             peers=self._peers(services, with_modes),
-            inbound=self._with_tokens(self._inbound(services, workloads, selected, modes, policies), tokens),
+            inbound=self._with_limits(
+                self._with_tokens(self._inbound(services, workloads, selected, modes, policies), tokens), services, workloads
+            ),
             names=reuse.each(build_name, {key: (services[key], *found) for key, found in selected.items()}),
             keys=self.keys,
             reuse=reuse,
@@ -141,6 +145,16 @@ class _Builder:
         templates = self.reuse(templates_by_namespace, *made.values())
         items = {key: (services[key], templates.get(key.namespace, ()), *found) for key, found in selected.items()}
         return self.reuse.each(build_peers, items)
+
+    def _with_limits(
+        self, inbound: Mapping[ObjectKey, Inbound], services: Mapping[ObjectKey, MeshService], workloads: Mapping[ObjectKey, Workload]
+    ) -> Mapping[ObjectKey, Inbound]:
+        policies = self.of(RateLimitPolicy)
+        if not policies:
+            return inbound
+        index = self.reuse(build_rate_limits, self.settings.root_namespace, services, *policies, *self.of(Deployment))
+        found = self.reuse(_one_object_each, self.reuse.each(selected_rate_limits, _single(workloads), index), scope=RateLimitPolicy)
+        return self.reuse.each(with_limits, {key: (each, found[key]) for key, each in inbound.items()})
 
     def _inbound(
         self,

@@ -92,7 +92,7 @@ def _refusal(fields: Mapping[str, Any], details: str) -> Outcome:
         return Outcome(verdict=Verdict.DENY, reason=f"token refused: {why}" if why else "token refused")
     for beginning, reason in _REFUSALS.items():
         if details.startswith(beginning):
-            asked = rule_of(fields.get("cp") or "") if beginning.startswith(_AUTHORIZER) else NO_RULE
+            asked = rule_of(fields.get("cp" if beginning.startswith(_AUTHORIZER) else "rl") or "")
             return Outcome(verdict=Verdict.DENY, rule=asked, reason=reason)
     return _named(Verdict.DENY, _name(fields, "q"), _NOBODY)
 

@@ -33,7 +33,7 @@ HEADS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 RESTS: Final[Mapping[str, tuple[str, ...]]] = {
     OUTBOUND_TAG: (*_COUNTED, *_TOLD),
-    INBOUND_TAG: (*_COUNTED, *_TOLD, "q", "cp", "dr", "dp", "ap"),
+    INBOUND_TAG: (*_COUNTED, *_TOLD, "q", "cp", "dr", "dp", "ap", "rl"),
 }
 
 

@@ -30,6 +30,10 @@ DRY_RUN_STATE: Final = "hauberk.dry-run"
 # The rule of an AUDIT policy that matched.
 AUDIT_STATE: Final = "hauberk.audit"
 
+# Where a route says which policies limit its requests.
+ROUTE_METADATA: Final = "hauberk"
+LIMITING_KEY: Final = "limiting"
+
 # Statistics prefixes of the filters that evaluate policies without enforcing them; they name what is left in the metadata.
 CUSTOM_PREFIX: Final = "hauberk_custom_"
 DRY_RUN_PREFIX: Final = "hauberk_dry_run_"
@@ -97,15 +101,16 @@ _INBOUND: Final = {
     "tg": "%DOWNSTREAM_TLS_GROUP%",
 }
 
-_RBAC: Final = "envoy.filters.http.rbac"
+RBAC_METADATA: Final = "envoy.filters.http.rbac"
 
 # What policy decided about a request: names of rules, each empty where no such policy exists.
 _REQUEST_DECISION: Final = {
-    "q": f"%DYNAMIC_METADATA({_RBAC}:enforced_effective_policy_id)%",  # who allowed or denied it
-    "cp": f"%DYNAMIC_METADATA({_RBAC}:{CUSTOM_PREFIX}shadow_effective_policy_id)%",  # why an external authorizer was asked
-    "dr": f"%DYNAMIC_METADATA({_RBAC}:{DRY_RUN_PREFIX}shadow_engine_result)%",  # in dry-run: allowed, denied
-    "dp": f"%DYNAMIC_METADATA({_RBAC}:{DRY_RUN_PREFIX}shadow_effective_policy_id)%",  # and by whom
-    "ap": f"%DYNAMIC_METADATA({_RBAC}:{AUDIT_PREFIX}shadow_effective_policy_id)%",
+    "q": f"%DYNAMIC_METADATA({RBAC_METADATA}:enforced_effective_policy_id)%",  # who allowed or denied it
+    "cp": f"%DYNAMIC_METADATA({RBAC_METADATA}:{CUSTOM_PREFIX}shadow_effective_policy_id)%",  # why an external authorizer was asked
+    "dr": f"%DYNAMIC_METADATA({RBAC_METADATA}:{DRY_RUN_PREFIX}shadow_engine_result)%",  # in dry-run: allowed, denied
+    "dp": f"%DYNAMIC_METADATA({RBAC_METADATA}:{DRY_RUN_PREFIX}shadow_effective_policy_id)%",  # and by whom
+    "ap": f"%DYNAMIC_METADATA({RBAC_METADATA}:{AUDIT_PREFIX}shadow_effective_policy_id)%",
+    "rl": f"%METADATA(ROUTE:{ROUTE_METADATA}:{LIMITING_KEY})%",  # who limits requests, whether or not this one
 }
 
 # A connection has two lines, one when it is made and one when it has ended, and between them it is known by its addresses.

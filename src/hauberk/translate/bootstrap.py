@@ -138,6 +138,8 @@ def _runtime() -> bootstrap_pb2.LayeredRuntime:
             # Policies with many long names become long patterns.
             "re2.max_program_size.error_level": _LARGEST_PATTERN,
             "re2.max_program_size.warn_level": _LARGEST_PATTERN,
+            # What rate limits tell requests apart by is found by formats; without this they would be taken for values.
+            "envoy.reloadable_features.enable_formatter_for_ratelimit_action_descriptor_value": True,
         }
     )
     return bootstrap_pb2.LayeredRuntime(layers=[layer])

@@ -16,8 +16,10 @@ from hauberk.api.mesh_config import Normalization
 from hauberk.envoy.message import ads, any_, boolean, duration
 from hauberk.translate import connection, jwt, revocation
 from hauberk.translate.access_log import INBOUND_REQUEST, OUTBOUND_REQUEST, access_log
+from hauberk.translate.external_authorization import custom_filters
 from hauberk.translate.limits import Limits
 from hauberk.translate.mesh_headers import client_address, lookalikes_filter, reserved_headers
+from hauberk.translate.rate_limit import rate_limit_filters
 from hauberk.translate.rbac import AUDIT, DECISION
 from hauberk.translate.trace_context import trace_context
 
@@ -43,9 +45,11 @@ def _rbac(name: str) -> hcm_pb2.HttpFilter:
 # For callers that show no certificate: there is nothing that could have been revoked.
 PLAIN_INBOUND_FILTERS: Final = (
     lookalikes_filter(),  # what is taken away has not been looked at by anyone
+    *custom_filters(),  # whom it needs no token to ask
     jwt.http_filter(),  # it finds out who the end user is, about which policies may ask
     _rbac(AUDIT),  # notes are made of what is refused, too
     _rbac(DECISION),
+    *rate_limit_filters(),  # only what is allowed is counted
     _router(),
 )
 INBOUND_FILTERS: Final = (

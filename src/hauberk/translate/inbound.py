@@ -9,20 +9,25 @@ from typing import Final, TypeVar
 from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.metadata import ObjectKey
 from hauberk.api.peer_authentication import MtlsMode
+from hauberk.api.rate_limit_policy import RateLimitPolicy
 from hauberk.envoy.name import INBOUND_PASSTHROUGH
 from hauberk.envoy.name import inbound as inbound_name
+from hauberk.mesh.external_authorizer import Authorizer, Authorizers, NoAuthorizer, chosen_authorizer, own_port
 from hauberk.mesh.inbound import Inbound, InboundPort
 from hauberk.mesh.protocol import Protocol
 from hauberk.mesh.request_authentication import TokenRule
 from hauberk.mesh.snapshot import MeshSnapshot
+from hauberk.mesh.workload import Workload
 from hauberk.translate.clusters import inbound_cluster
 from hauberk.translate.encode import encode_resource
+from hauberk.translate.external_authorization import encode_ext_authz
 from hauberk.translate.inbound_listener import virtual_inbound
 from hauberk.translate.jwt import encode_tokens
 from hauberk.translate.limits import Limits
-from hauberk.translate.outbound import limits_of
+from hauberk.translate.outbound import authorizers_of, limits_of
 from hauberk.translate.outbound_listeners import virtual_outbound
 from hauberk.translate.rbac import HttpRules
+from hauberk.translate.route_filters import RouteFilters
 from hauberk.translate.routes import inbound_routes
 from hauberk.translate.tcp_authorization import encode_decisions
 from hauberk.xds.resource import Resource
@@ -38,7 +43,8 @@ _SPARE: Final = 256
 class Shape:
     """All that the inbound listener and routes of a workload depend on. A thousand workloads have few shapes.
 
-    Policies are compared by identity (`which`): comparing their text for each workload would cost more than it saves.
+    Policies are compared by identity (`which`, `limiting`): comparing their text for each workload would cost more than it saves.
+    `reachable`: there is an authorizer for CUSTOM policies; `own_port`: it is the workload itself, which cannot ask itself there.
     """
 
     ports: tuple[InboundPort, ...]
@@ -47,7 +53,11 @@ class Shape:
     ipv6: bool
     tokens: bool
     origins: tuple[str, ...]
+    limiting: tuple[int, ...]
+    reachable: bool
+    own_port: int | None
     policies: Policies = field(compare=False, repr=False)
+    limits: tuple[RateLimitPolicy, ...] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +77,25 @@ class Verified:
     tokens: tuple[TokenRule, ...] = field(compare=False, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whom CUSTOM policies ask, by name: of one name there is one."""
+
+    name: str
+    authorizer: Authorizer | None = field(compare=False, repr=False)
+
+    @staticmethod
+    def of(authorizer: Authorizer | NoAuthorizer | None) -> Asked:
+        return Asked(authorizer.name, authorizer) if isinstance(authorizer, Authorizer) else Asked("", None)
+
+
 def translate_inbound(snapshot: MeshSnapshot, pod: ObjectKey) -> Resources:
     """What only the sidecar of `pod` is told; empty if it has none. The very same tuple as last time if nothing of it changed."""
     inbound = snapshot.inbound.get(pod)
     if inbound is None:
         return ()
-    return snapshot.reuse(_Inbounds, limits_of(snapshot)).translate(inbound, snapshot.inbound)
+    inbounds = snapshot.reuse(_Inbounds, limits_of(snapshot), authorizers_of(snapshot))
+    return inbounds.translate(inbound, snapshot.workloads[pod], snapshot.inbound)
 
 
 class _Inbounds:
@@ -82,23 +105,27 @@ class _Inbounds:
     proxies are served elsewhere cost nothing.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, authorizers: Authorizers) -> None:
         self._limits = limits
+        self._authorizers = authorizers
         self._own: dict[ObjectKey, tuple[Inbound, Resources]] = {}
         self._guards: dict[Shape, Resources] = {}
         self._clusters: dict[Way, Resources] = {}
         self._tokens: dict[Verified, Resources] = {}
+        self._asked: dict[Asked, Resources] = {}
 
-    def translate(self, inbound: Inbound, living: Collection[ObjectKey]) -> Resources:
+    def translate(self, inbound: Inbound, workload: Workload, living: Collection[ObjectKey]) -> Resources:
         key = inbound.workload
         before = self._own.get(key)
         if before is not None and before[0] is inbound:
             return before[1]
         self._forget(living)
+        authorizer = chosen_authorizer(inbound.policies, self._authorizers)
         made = (
             *self._made(self._clusters, _clusters, _way(inbound)),
             *self._made(self._tokens, _tokens, Verified(tuple(map(id, inbound.tokens)), inbound.tokens)),
-            *self._made(self._guards, _guard, _shape(inbound)),
+            *self._made(self._asked, _asked, Asked.of(authorizer)),
+            *self._made(self._guards, _guard, _shape(inbound, authorizer, workload)),
         )
         kept = before[1] if before is not None and before[1] == made else made
         self._own[key] = (inbound, kept)
@@ -114,13 +141,13 @@ class _Inbounds:
         # Twice as many as there can be in use: rarely, and never in the middle of a push to all.
         if len(self._own) > 2 * len(living):
             self._own = {key: own for key, own in self._own.items() if key in living}
-        for known in (self._guards, self._clusters, self._tokens):
+        for known in (self._guards, self._clusters, self._tokens, self._asked):
             if len(known) > 2 * len(living) + _SPARE:
                 known.clear()
 
 
-def _shape(inbound: Inbound) -> Shape:
-    origins = tuple(str(policy.key) for policy in inbound.policies)
+def _shape(inbound: Inbound, authorizer: Authorizer | NoAuthorizer | None, workload: Workload) -> Shape:
+    origins = tuple(str(policy.key) for policy in (*inbound.policies, *inbound.limits))
     return Shape(
         ports=inbound.ports,
         mode=inbound.mode,
@@ -128,7 +155,11 @@ def _shape(inbound: Inbound) -> Shape:
         ipv6=any(":" in address for address in inbound.addresses),
         tokens=bool(inbound.tokens),
         origins=(*origins, *inbound.mode_origins),
+        limiting=tuple(map(id, inbound.limits)),
+        reachable=not isinstance(authorizer, NoAuthorizer),
+        own_port=own_port(authorizer, workload) if isinstance(authorizer, Authorizer) else None,
         policies=inbound.policies,
+        limits=inbound.limits,
     )
 
 
@@ -138,8 +169,16 @@ def _guard(shape: Shape, limits: Limits) -> Resources:
     outbound_listener = virtual_outbound(limits, ipv6=shape.ipv6)
     http = [port for port in shape.ports if port.protocol is not Protocol.TCP]
     places = [(str(inbound_name(port.number)), port.number, port.protocol) for port in http]
+    others = RouteFilters(shape.policies, shape.limits, limits.trust_domains)
     routes = [
-        inbound_routes(name, name, rules.at(number), grpc=protocol is Protocol.GRPC, tokens=shape.tokens)
+        inbound_routes(
+            name,
+            name,
+            {**rules.at(number), **others.at(number, reachable=shape.reachable and (number is None or number != shape.own_port))},
+            others.limiting,
+            grpc=protocol is Protocol.GRPC,
+            tokens=shape.tokens,
+        )
         for name, number, protocol in (*places, (INBOUND_PASSTHROUGH, None, Protocol.SNIFFED))
     ]
     return (
@@ -152,6 +191,10 @@ def _guard(shape: Shape, limits: Limits) -> Resources:
 
 def _tokens(verified: Verified, _: Limits) -> Resources:
     return (encode_tokens(verified.tokens),)
+
+
+def _asked(asked: Asked, _: Limits) -> Resources:
+    return (encode_ext_authz(asked.authorizer),)
 
 
 def _way(inbound: Inbound) -> Way:

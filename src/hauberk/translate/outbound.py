@@ -8,13 +8,14 @@ from itertools import chain
 from hauberk.api.metadata import ObjectKey
 from hauberk.envoy.message import encode, field
 from hauberk.envoy.name import outbound
-from hauberk.identity.spiffe_id import workload_id
 from hauberk.mesh.endpoints import ServiceEndpoints, ServicePeers
+from hauberk.mesh.external_authorizer import Authorizer, Authorizers, find_authorizers
 from hauberk.mesh.protocol import Protocol
 from hauberk.mesh.reuse import Reuse
 from hauberk.mesh.service import MeshPort, MeshService
 from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.mesh.workload import Workload
+from hauberk.translate.authorizer_cluster import authorizer_cluster_name, authorizer_resources
 from hauberk.translate.clusters import (
     authorized_cluster,
     black_hole_cluster,
@@ -27,12 +28,14 @@ from hauberk.translate.endpoints import load_assignment
 from hauberk.translate.limits import Limits, build_limits
 from hauberk.translate.outbound_listeners import http_listener, sniffed_listener, tcp_listener
 from hauberk.translate.routes import any_host, domains_of, outbound_routes, service_host, unknown_hosts
+from hauberk.translate.service_identity import service_identities
 from hauberk.translate.tcp import authorized_listener
 from hauberk.xds.resource import ROUTES, Resource
 
 Resources = tuple[Resource, ...]
 Services = Mapping[ObjectKey, MeshService]
 
+_AUTHORIZERS = "external authorizers"
 _VIRTUAL_HOSTS = 2  # field number of RouteConfiguration.virtual_hosts
 
 
@@ -48,7 +51,13 @@ def translate_mesh(snapshot: MeshSnapshot) -> Resources:
     headless = reuse(_headless_addresses, services, snapshot.endpoints)
     ipv6 = reuse(_has_ipv6, services, snapshot.workloads)
     listeners = reuse(_all_listeners, services, headless, limits, ipv6, reuse)
-    return reuse(_join, reuse(_common, limits), clusters, endpoints, listeners)
+    authorizers = reuse(_all_authorizers, authorizers_of(snapshot), snapshot.peers, snapshot.endpoints, limits)
+    return reuse(_join, reuse(_common, limits), clusters, endpoints, reuse(_concatenate, listeners, authorizers, scope=_AUTHORIZERS))
+
+
+def authorizers_of(snapshot: MeshSnapshot) -> Authorizers:
+    """Whom CUSTOM policies may ask."""
+    return snapshot.reuse(find_authorizers, snapshot.config, snapshot.services, snapshot.settings.cluster_domain)
 
 
 def translate_routes(snapshot: MeshSnapshot, namespace: str) -> Resources:
@@ -76,21 +85,21 @@ def _all_endpoints(services: Services, endpoints: Mapping[ObjectKey, ServiceEndp
     return reuse.each(_endpoints, {key: (service, endpoints[key]) for key, service in services.items()})
 
 
+def _all_authorizers(
+    authorizers: Authorizers, peers: Mapping[ObjectKey, ServicePeers], endpoints: Mapping[ObjectKey, ServiceEndpoints], limits: Limits
+) -> Resources:
+    found = {authorizer_cluster_name(each): each for each in authorizers.values() if isinstance(each, Authorizer)}
+    return tuple(chain.from_iterable(authorizer_resources(each, peers, endpoints, limits) for each in found.values()))
+
+
 def _all_virtual_hosts(services: Services, namespace: str, domain: str, reuse: Reuse) -> Mapping[ObjectKey, Mapping[int, bytes]]:
     return reuse.each(_virtual_hosts, {key: (service,) for key, service in services.items()}, namespace, domain, scope=namespace)
 
 
 def _clusters(service: MeshService, peers: ServicePeers, limits: Limits) -> Resources:
-    identities = _identities(service, peers, limits.trust_domains.names)
+    identities = service_identities(service, peers, limits.trust_domains.names)
     made = (outbound_cluster(service, port, peers, identities, limits) for port in service.ports)
     return tuple(encode_resource(cluster, cluster.name, (str(service.key),)) for cluster in made)
-
-
-def _identities(service: MeshService, peers: ServicePeers, trust_domains: tuple[str, ...]) -> tuple[str, ...]:
-    namespace = service.key.namespace
-    # Before its first pod nobody can answer for a service; whoever comes will be of its namespace.
-    nobody = tuple(f"spiffe://{domain}/ns/{namespace}/*" for domain in trust_domains)
-    return tuple(str(workload_id(domain, namespace, account)) for domain in trust_domains for account in peers.service_accounts) or nobody
 
 
 def _endpoints(service: MeshService, endpoints: ServiceEndpoints) -> Resources:

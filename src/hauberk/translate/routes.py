@@ -19,6 +19,7 @@ from hauberk.envoy.message import any_, boolean, duration, uint32
 from hauberk.envoy.name import PASSTHROUGH, outbound
 from hauberk.mesh.service import MeshPort, MeshService
 from hauberk.translate import jwt
+from hauberk.translate.access_log import LIMITING_KEY, ROUTE_METADATA
 
 Route = route_components_pb2.Route
 RouteAction = route_components_pb2.RouteAction
@@ -100,7 +101,7 @@ def _chosen(cluster: str) -> Matcher.OnMatch:
 
 
 def inbound_routes(
-    name: str, cluster: str, rules: Mapping[str, any_pb2.Any], *, grpc: bool, tokens: bool = False
+    name: str, cluster: str, rules: Mapping[str, any_pb2.Any], limiting: str, *, grpc: bool, tokens: bool = False
 ) -> route_pb2.RouteConfiguration:
     """All requests to one port of the program, under `rules` (what filters are told); `tokens`: those of end users are verified."""
     action = RouteAction(cluster=cluster, timeout=duration(0))
@@ -111,6 +112,8 @@ def inbound_routes(
     action.max_stream_duration.max_stream_duration.CopyFrom(duration(0))
     action.max_stream_duration.grpc_timeout_header_max.CopyFrom(duration(0))
     route.route.CopyFrom(action)
+    if limiting:
+        route.metadata.filter_metadata[ROUTE_METADATA].update({LIMITING_KEY: limiting})
     host = VirtualHost(name=name, domains=["*"], routes=[route])
     configuration = route_pb2.RouteConfiguration(name=name, virtual_hosts=[host], validate_clusters=boolean(False))
     for filter_name, told in rules.items():
