@@ -115,6 +115,9 @@ def implies(narrow: Question, wide: Question) -> bool:
     """Whenever `narrow` holds, `wide` holds."""
     if narrow.attribute != wide.attribute:
         return False
+    if not _are_alike(narrow, wide):
+        first, second = (wide, narrow) if wide.negated else (narrow, wide)
+        return narrow.negated is wide.negated and set(first.patterns) <= set(second.patterns)
     if narrow.negated:
         return wide.negated and all(map(pattern_set(narrow.patterns).covers, wide.patterns))
     if not wide.negated:
@@ -137,7 +140,7 @@ def contradict(questions: Iterable[Question]) -> tuple[Question, Question] | Non
 
 
 def _exclude(one: Question, other: Question) -> bool:
-    if one.negated and other.negated:
+    if (one.negated and other.negated) or not _are_alike(one, other):
         return False
     if one.negated or other.negated:
         positive, negative = (other, one) if one.negated else (one, other)
@@ -145,3 +148,10 @@ def _exclude(one: Question, other: Question) -> bool:
     if one.attribute.kind in _SEVERAL or len(one.patterns) * len(other.patterns) > 10_000:
         return False
     return all(excludes(first, second) for first in one.patterns for second in other.patterns)
+
+
+def _are_alike(one: Question, other: Question) -> bool:
+    """Both are held against the same text: of a host, values without a port are compared without it."""
+    if one.attribute.kind is not Kind.HOST:
+        return True
+    return len({":" in each.text for each in (*one.patterns, *other.patterns) if isinstance(each, TextPattern)}) <= 1

@@ -79,3 +79,12 @@ def test_of_a_claim_several_values_may_be_true_at_once() -> None:
     assert not implies(one, question(Kind.CLAIM, exact("b"), negated=True))
     assert contradict((one, question(Kind.CLAIM, exact("a"), negated=True))) is not None
     assert contradict((question(Kind.METHOD, exact("a")), question(Kind.METHOD, exact("b")))) is not None
+
+
+def test_hosts_with_and_without_a_port_are_held_against_different_texts() -> None:
+    plain, with_port = TextPattern("exact", "a.example", True), TextPattern("exact", "a.example:8080", True)
+    one, other = question(Kind.HOST, plain), question(Kind.HOST, with_port)
+    assert contradict((one, other)) is None
+    assert not implies(one, question(Kind.HOST, with_port, negated=True))
+    assert not implies(other, question(Kind.HOST, TextPattern("suffix", "8080", True)))
+    assert implies(one, question(Kind.HOST, plain, with_port))
