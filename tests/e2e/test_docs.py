@@ -23,16 +23,20 @@ BLOCK = re.compile(
 PAGES = (
     "README.md",
     "docs/tutorial/your-first-mesh.md",
+    "docs/tutorial/lock-down-a-shop.md",
     "docs/tutorial/rotate-everything.md",
     "docs/how-to/add-a-machine.md",
+    "docs/how-to/audit-with-proofs.md",
     "docs/how-to/federate.md",
     "docs/how-to/mesh-two-programs.md",
     "docs/how-to/plug-in-your-ca.md",
     "docs/how-to/recover-from-a-lost-key.md",
     "docs/how-to/revoke-an-identity.md",
     "docs/how-to/spiffe-identities.md",
+    "docs/how-to/test-policies-in-ci.md",
 )
 NEEDS_A_MESH = (
+    "docs/how-to/audit-with-proofs.md",
     "docs/how-to/federate.md",
     "docs/how-to/mesh-two-programs.md",
     "docs/how-to/plug-in-your-ca.md",

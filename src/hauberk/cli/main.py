@@ -36,6 +36,7 @@ COMMANDS = (
     Entry("explain", "hauberk.cli.explain:explain", "What becomes of a request, and why; also of one that has happened.", _SEE),
     Entry("test", "hauberk.cli.policy_test:test", "Policy tests: expectations about requests, offline or by real sidecars.", _SEE),
     Entry("analyze", "hauberk.cli.analyze:analyze", "Dead rules, contradictions, names that mean nobody: of the mesh or of files.", _SEE),
+    Entry("audit", "hauberk.cli.audit:audit", "What happened to identities, in a log that nobody changes unseen.", _SEE),
     Entry("proxy", "hauberk.cli.proxy:proxy", "Look into the Envoy of a pod.", _SEE),
     Entry("version", "hauberk.cli.about:version", "Versions of this command, of the mesh and of Envoy.", _REST),
     Entry("completion", "hauberk.cli.completion:completion", "Completion for bash, zsh or fish.", _REST),
