@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import commands, control_plane, issuing, size, starting, traffic
+from bench import commands, control_plane, issuing, policies, size, starting, traffic
 from bench.line import Line
 from bench.scale import QUICK, Scale
 from bench.table import show
@@ -23,6 +23,7 @@ GROUPS: dict[str, Callable[[Scale], Iterator[Line]]] = {
     "size": size.measure,
     "commands": commands.measure,
     "requests": traffic.measure,
+    "policies": policies.measure,
     "control-plane": control_plane.measure,
     "issuing": issuing.measure,
 }

@@ -73,7 +73,7 @@ def envoy_client(credentials: Credentials, server: str, *, records: Path | None 
     upstream = _cluster("server", server, PORT, OUTBOUND_MARK)
     upstream["transport_socket"] = _tls("Upstream", credentials, ["h2"], {"sni": "server", "max_session_keys": 0})
     upstream["typed_extension_protocol_options"] = {
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _typed(
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions", explicit_http_config={"http2_protocol_options": {}}
         )
     }
@@ -85,7 +85,7 @@ def envoy_server(credentials: Credentials, *, records: Path | None = None) -> st
     """Envoy's configuration beside the server."""
     only_client = {"authenticated": {"principal_name": {"exact": str(workload_id(DOMAIN, NAMESPACE, "client"))}}}
     rule = {"permissions": [{"url_path": {"path": {"prefix": "/"}}}], "principals": [only_client]}
-    allow = _typed("envoy.extensions.filters.http.rbac.v3.RBAC", rules={"action": "ALLOW", "policies": {"client": rule}})
+    allow = typed("envoy.extensions.filters.http.rbac.v3.RBAC", rules={"action": "ALLOW", "policies": {"client": rule}})
     chain = {
         "filters": [_http_connections("in", "program", [{"name": "rbac", "typed_config": allow}], records)],
         "transport_socket": _tls("Downstream", credentials, ["h2", "http/1.1"], {"require_client_certificate": True}),
@@ -111,9 +111,9 @@ def _envoy(name: str, port: int, chain: Document, cluster: Document) -> str:
 
 
 def _http_connections(name: str, cluster: str, filters: list[Document], records: Path | None) -> Document:
-    router = _typed("envoy.extensions.filters.http.router.v3.Router", suppress_envoy_headers=True)
+    router = typed("envoy.extensions.filters.http.router.v3.Router", suppress_envoy_headers=True)
     route = {"match": {"prefix": "/"}, "route": {"cluster": cluster}}
-    manager = _typed(
+    manager = typed(
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix=name,
         generate_request_id=records is not None,
@@ -139,7 +139,7 @@ def _record(path: Path) -> Document:
         "request": "%REQ(X-REQUEST-ID)%",
         "upstream": "%UPSTREAM_HOST%",
     }
-    log = _typed("envoy.extensions.access_loggers.file.v3.FileAccessLog", path=str(path), log_format={"json_format": line})
+    log = typed("envoy.extensions.access_loggers.file.v3.FileAccessLog", path=str(path), log_format={"json_format": line})
     return {"name": "file", "typed_config": log}
 
 
@@ -166,10 +166,10 @@ def _tls(side: str, credentials: Credentials, protocols: list[str], more: Docume
         "alpn_protocols": protocols,
     }
     kind = f"envoy.extensions.transport_sockets.tls.v3.{side}TlsContext"
-    return {"name": "tls", "typed_config": _typed(kind, common_tls_context=common, **more)}
+    return {"name": "tls", "typed_config": typed(kind, common_tls_context=common, **more)}
 
 
-def _typed(name: str, **fields: Any) -> Document:
+def typed(name: str, **fields: Any) -> Document:
     return {"@type": f"type.googleapis.com/{name}", **fields}
 
 
