@@ -83,6 +83,8 @@ class LogFiles:
 
     def leaves(self, begin: int, end: int) -> Iterator[bytes]:
         """The kept hashes of these records; fewer if there are not so many."""
+        if not self.count(0):
+            return
         with self.level(0).open("rb") as file:
             file.seek(begin * HASH)
             for _ in range(begin, end):

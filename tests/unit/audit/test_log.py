@@ -44,6 +44,14 @@ def test_what_was_appended_is_whole_and_stands_under_the_root_of_all_records(tmp
     assert len(files.segments()) > 2
 
 
+def test_a_log_without_records_is_whole_too(tmp_path: Path) -> None:
+    files = _filled(tmp_path, 0)
+    assert verify(files, _KEY.public_key).whole
+    with _open(tmp_path) as log:
+        log.append(_records(0, 1))
+    assert verify(files, _KEY.public_key, (files.checkpoint.read_text(),)).whole
+
+
 def test_it_goes_on_where_it_was_closed(tmp_path: Path) -> None:
     _filled(tmp_path, 300)
     with _open(tmp_path) as log:
