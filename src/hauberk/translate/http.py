@@ -16,6 +16,7 @@ from hauberk.api.mesh_config import Normalization
 from hauberk.envoy.message import ads, any_, boolean, duration
 from hauberk.translate import connection, jwt, revocation
 from hauberk.translate.access_log import INBOUND_REQUEST, OUTBOUND_REQUEST, access_log
+from hauberk.translate.deny_reason import tells_reason
 from hauberk.translate.external_authorization import custom_filters
 from hauberk.translate.limits import Limits
 from hauberk.translate.mesh_headers import client_address, lookalikes_filter, reserved_headers
@@ -81,6 +82,8 @@ def inbound_http(stat_prefix: str, routes: str, limits: Limits, *, mutual: bool)
         hcm.early_header_mutation_extensions.append(trace_context())
     hcm.http_protocol_options.CopyFrom(_http1())
     _normalize(hcm, limits.normalization)
+    if limits.deny_reason_header:
+        hcm.local_reply_config.CopyFrom(tells_reason())
     return _filter(hcm)
 
 
