@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from hauberk.policy.attribute import Kind
+from hauberk.policy.host import speaks_of_port
 from hauberk.policy.pattern import AddressPattern, ListPattern, Pattern, PortPattern, RequestPrincipalPattern, TextPattern
 from hauberk.policy.rule import Question
 
@@ -154,4 +155,4 @@ def _are_alike(one: Question, other: Question) -> bool:
     """Both are held against the same text: of a host, values without a port are compared without it."""
     if one.attribute.kind is not Kind.HOST:
         return True
-    return len({":" in each.text for each in (*one.patterns, *other.patterns) if isinstance(each, TextPattern)}) <= 1
+    return len({speaks_of_port(each) for each in (*one.patterns, *other.patterns) if isinstance(each, TextPattern)}) <= 1
