@@ -13,14 +13,13 @@ from functools import cached_property
 from typing import Final
 
 from hauberk.api.authorization_rule import Action
-from hauberk.policy.attribute import Kind
+from hauberk.policy.ambiguity import ambiguities
 from hauberk.policy.facts import Facts
 from hauberk.policy.index import Rules
-from hauberk.policy.normalization import Level, is_ambiguous
-from hauberk.policy.rule import NormalPolicy, NormalRule
+from hauberk.policy.normalization import Level
+from hauberk.policy.rule import NormalPolicy
 from hauberk.policy.trace import trace_policy
 from hauberk.policy.verdict import (
-    AMBIGUOUS_PATH,
     EXTERNAL,
     MALFORMED,
     NO_ALLOW_MATCHED,
@@ -71,8 +70,9 @@ class Ruleset:
             return Judgement(False, MALFORMED)
         if custom is not None:
             return custom
-        if order.asks_paths and facts.request.http and not self.paths.ambiguous and is_ambiguous(facts.url_path, self.paths.level):
-            return Judgement(False, AMBIGUOUS_PATH)
+        for each in order.ambiguities:
+            if each.holds(facts):
+                return Judgement(False, each.name)
         return order.judge(facts)
 
     def _custom_judgement(self, facts: Facts, external: bool | None) -> Judgement | None:
@@ -98,21 +98,21 @@ class Ruleset:
 
     @cached_property
     def _enforced_order(self) -> _Order:
-        return _Order(self._enforced)
+        return _Order(self._enforced, self.paths)
 
     @cached_property
     def _tried_order(self) -> _Order:
-        return _Order(self.policies)
+        return _Order(self.policies, self.paths)
 
 
 class _Order:
     """DENY, then ALLOW, of these policies."""
 
-    def __init__(self, policies: Iterable[NormalPolicy]) -> None:
+    def __init__(self, policies: Iterable[NormalPolicy], paths: Paths) -> None:
         found = tuple(policies)
         self._deny = _Group(found, Action.DENY)
         self._allow = _Group(found, Action.ALLOW)
-        self.asks_paths = any(asks_paths(policy) for policy in found)
+        self.ambiguities = () if paths.ambiguous else ambiguities(found, paths.level)
 
     def judge(self, facts: Facts) -> Judgement:
         denied = self._deny.of(facts).first(facts)
@@ -143,12 +143,3 @@ class _Group:
     def _connections(self) -> Rules:
         seen = (rule.for_connections(self._action) for policy in self._policies for rule in policy.rules)
         return Rules(rule for rule in seen if rule is not None)
-
-
-def asks_paths(policy: NormalPolicy) -> bool:
-    """Some rule of the policy is about paths, so that it matters how they are read."""
-    return any(map(_asks_paths, policy.rules))
-
-
-def _asks_paths(rule: NormalRule) -> bool:
-    return any(question.attribute.kind is Kind.PATH for alternative in rule.operations for question in alternative)

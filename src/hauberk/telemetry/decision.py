@@ -28,6 +28,8 @@ _REASONS: Final = {
     "hauberk-no-allow-matched": _NOBODY,
     "hauberk-no-allow-policy": "no ALLOW policy",
     "hauberk-ambiguous-path": "ambiguous path",
+    "hauberk-ambiguous-method": "ambiguous method",
+    "hauberk-ambiguous-header": "ambiguous header",
     "hauberk-revoked[identity]": "revoked identity",
     "hauberk-revoked[certificate]": "revoked certificate",
 }

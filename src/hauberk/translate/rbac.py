@@ -15,26 +15,24 @@ from google.protobuf import any_pb2
 
 from hauberk.api.authorization_policy import Action, AuthorizationPolicy
 from hauberk.envoy.message import any_
-from hauberk.policy.attribute import Attribute, Kind
-from hauberk.policy.normalization import Level, ambiguity
+from hauberk.policy.ambiguity import Ambiguity, ambiguities
+from hauberk.policy.attribute import Kind
 from hauberk.policy.normalize import normalize
 from hauberk.policy.pattern import PortPattern
 from hauberk.policy.rule import NormalPolicy, NormalRule
-from hauberk.policy.ruleset import Paths, asks_paths
+from hauberk.policy.ruleset import Paths
 from hauberk.policy.trust_domains import TrustDomains
-from hauberk.policy.verdict import AMBIGUOUS_PATH, NO_ALLOW_MATCHED, NO_ALLOW_POLICY
+from hauberk.policy.verdict import NO_ALLOW_MATCHED, NO_ALLOW_POLICY
 from hauberk.translate.access_log import AUDIT_PREFIX, DRY_RUN_PREFIX
 from hauberk.translate.matching import FieldMatcher, Matcher, OnMatch, Place, decided, outcome_matcher, rules_on_match, whole
 from hauberk.translate.matching_clause import Outcome, build_clause
-from hauberk.translate.matching_predicate import expression, text_is
+from hauberk.translate.matching_predicate import Predicate, expression, text_is
 
 # Names of the filters, which a route fills.
 DECISION: Final = "envoy.filters.http.rbac"
 AUDIT: Final = "hauberk.audit"
 
 NO_AUDIT_MATCHED: Final = "hauberk-no-audit-matched"
-
-_PATH: Final = Attribute(Kind.PATH)
 
 
 class HttpRules:
@@ -73,14 +71,14 @@ class HttpRules:
         """DENY, then ALLOW, of `policies`; None: there is nothing to decide."""
         denying, allowing = rules_of(policies, Action.DENY), rules_of(policies, Action.ALLOW)
         allows = any(policy.action is Action.ALLOW for policy in policies)
-        ambiguous = not self._paths.ambiguous and any(map(asks_paths, policies))
+        ambiguous = () if self._paths.ambiguous else ambiguities(policies, self._paths.level)
         if not denying and not allows and not ambiguous:
             return None
         asked = [(rule, False) for rule in denying] + [(rule, True) for rule in allowing]
         clauses = [build_clause(rule, Outcome(str(rule.id), allowed)) for rule, allowed in asked]
         default = Outcome(NO_ALLOW_MATCHED, False) if allows else Outcome(NO_ALLOW_POLICY, True)
         found = rules_on_match(clauses, decided(default), place)
-        return whole(_unless_ambiguous(self._paths.level, found) if ambiguous else found)
+        return whole(_unless_ambiguous(ambiguous, found) if ambiguous else found)
 
     def _audit(self, place: Place) -> Matcher | None:
         rules = rules_of((policy for policy in self._policies if not policy.dry_run), Action.AUDIT)
@@ -105,10 +103,15 @@ def _enabled(rbac: rbac_pb2.RBAC) -> any_pb2.Any:
     return any_(rbac_pb2.RBACPerRoute(rbac=rbac))
 
 
-def _unless_ambiguous(level: Level, otherwise: OnMatch) -> OnMatch:
+def _unless_ambiguous(ambiguous: Iterable[Ambiguity], otherwise: OnMatch) -> OnMatch:
     """Before everything else: what follows would be a guess."""
-    # What is before the query: its end is the end of the path.
-    found = ambiguity(level).replace("$", "$|[?#]")
-    predicate = text_is(_PATH, expression(rf"[^?#]*(?:{found})\C*"))
-    refused = FieldMatcher(predicate=predicate, on_match=decided(Outcome(AMBIGUOUS_PATH, False)))
-    return OnMatch(matcher=Matcher(matcher_list=Matcher.MatcherList(matchers=[refused]), on_no_match=otherwise))
+    matchers = [FieldMatcher(predicate=_found(each), on_match=decided(Outcome(each.name, False))) for each in ambiguous]
+    return OnMatch(matcher=Matcher(matcher_list=Matcher.MatcherList(matchers=matchers), on_no_match=otherwise))
+
+
+def _found(ambiguity: Ambiguity) -> Predicate:
+    if ambiguity.attribute.kind is Kind.PATH:
+        # What is before the query: its end is the end of the path.
+        found = ambiguity.found.replace("$", "$|[?#]")
+        return text_is(ambiguity.attribute, expression(rf"[^?#]*(?:{found})\C*"))
+    return text_is(ambiguity.attribute, expression(rf"\C*(?:{ambiguity.found})\C*"))
