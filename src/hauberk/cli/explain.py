@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +17,8 @@ from hauberk.cli.output import Format, output_option
 from hauberk.cli.verbs import verb
 
 Document = dict[str, Any]
+_RECORDED = 2.0  # seconds until the record of a request that has just been made is there
+_LOOK = 0.1
 
 
 @verb(
@@ -116,15 +119,23 @@ def _live(question: Document, at: str | None) -> Document:
 
 def _after_the_fact(request_id: str) -> Document:
     mesh = connection.mesh()
-    lines = mesh.agent_lines("/v1/access?" + urlencode({"requestId": request_id}))
-    records = [json.loads(line) for line in lines if line.strip()]
-    if not records:
-        what = f"there is no record of request {request_id}"
-        raise Failure(what, "it was not made here, or so long ago that its record is gone", "see `hauberk access --wide` for the ids")
-    # The destination's sidecar decided; the source's has only seen the answer.
-    chosen = min(records, key=lambda each: each.get("reporter") != "destination")
-    answer: Document = mesh.api("POST", "/v1/explain", {"record": chosen})
+    answer: Document = mesh.api("POST", "/v1/explain", {"record": _record(mesh, request_id)})
     return answer
+
+
+def _record(mesh: connection.Mesh, request_id: str) -> Document:
+    """What the sidecar of the destination says of the request, for it decided; else what that of the source has seen."""
+    deadline = time.monotonic() + _RECORDED
+    while True:
+        lines = mesh.agent_lines("/v1/access?" + urlencode({"requestId": request_id}))
+        records = sorted((json.loads(line) for line in lines if line.strip()), key=lambda each: each.get("reporter") != "destination")
+        if records and (records[0].get("reporter") == "destination" or time.monotonic() > deadline):
+            found: Document = records[0]
+            return found
+        if time.monotonic() > deadline:
+            what = f"there is no record of request {request_id}"
+            raise Failure(what, "it was not made here, or so long ago that its record is gone", "see `hauberk access -o wide` for the ids")
+        time.sleep(_LOOK)
 
 
 def _offline(files: tuple[str, ...], question: Document, namespace: str) -> Document:

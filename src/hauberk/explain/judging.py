@@ -11,10 +11,12 @@ from hauberk.api.mesh_config import MeshConfig
 from hauberk.explain.authorization import Asked, decider_of, partly_known_lines, policy_lines
 from hauberk.explain.explanation import Answer, Clause, Layer, Outcome, PolicyLine, Tried
 from hauberk.explain.layers import trust_domains
+from hauberk.explain.limits import limit_layer
 from hauberk.explain.token import token_layer
+from hauberk.mesh.external_authorizer import Authorizer, Authorizers, NoAuthorizer, chosen_authorizer, find_authorizers
 from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.policy.decision import Meshwide, build_ruleset
-from hauberk.policy.facts import observe
+from hauberk.policy.facts import Facts, observe
 from hauberk.policy.ruleset import Paths, Ruleset
 from hauberk.policy.verdict import EXTERNAL, NO_ALLOW_MATCHED, NO_PROVIDER, Judgement, Verdict
 
@@ -29,8 +31,12 @@ def meshwide(snapshot: MeshSnapshot) -> Meshwide:
         root_namespace=snapshot.settings.root_namespace,
         domains=trust_domains(snapshot),
         paths=_paths(config),
-        providers=frozenset(each.name for each in config.extension_providers if each.authorizes is not None),
+        providers=frozenset(name for name, each in _authorizers(snapshot).items() if isinstance(each, Authorizer)),
     )
+
+
+def _authorizers(snapshot: MeshSnapshot) -> Authorizers:
+    return find_authorizers(snapshot.config, snapshot.services, snapshot.settings.cluster_domain)
 
 
 def _paths(config: MeshConfig) -> Paths:
@@ -57,10 +63,11 @@ def judge(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Ans
         return Answer(workloads=pods, verdict="deny", status=token.status, reason=token.because, decider=None, layers=layers)
     verdict = _verdict(asked, claims)
     policies = _lines(asked, verdict, claims)
-    reason = _reason(verdict, policies)
-    custom, authorization = _custom(verdict), _authorization(verdict, reason, http=asked.http)
+    why = _why_nobody(asked) if verdict.judgement.name == NO_PROVIDER else ""
+    reason = _reason(verdict, policies, why)
+    custom, authorization = _custom(verdict, reason), _authorization(verdict, reason, http=asked.http)
     reached = authorization if custom.outcome is not Outcome.DENY else _not_reached("authorization")[0]
-    last = _not_reached("rateLimit")[0] if not verdict.allowed else Layer("rateLimit", Outcome.NONE, "nothing to ask")
+    last = limit_layer(asked.target.inbound.limits, _facts(asked, claims)) if verdict.allowed else _not_reached("rateLimit")[0]
     return Answer(
         workloads=pods,
         verdict="allow" if verdict.allowed else "deny",
@@ -76,18 +83,20 @@ def judge(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Ans
 
 def _verdict(asked: Asked, claims: Mapping[str, Any] | None) -> Verdict:
     assert asked.target.inbound is not None
-    ruleset = _ruleset(asked.snapshot, asked.target.inbound.policies)
-    return ruleset.verdict(observe(asked.request(claims), asked.peer, ruleset.paths.level))
+    return _ruleset(asked.snapshot, asked.target.inbound.policies).verdict(_facts(asked, claims))
+
+
+def _facts(asked: Asked, claims: Mapping[str, Any] | None) -> Facts:
+    return observe(asked.request(claims), asked.peer, _paths(asked.snapshot.config).level)
 
 
 def _lines(asked: Asked, verdict: Verdict, claims: Mapping[str, Any] | None) -> tuple[PolicyLine, ...]:
     if not asked.question.unknown:
         return policy_lines(verdict.policies, asked.origins)
-    facts = observe(asked.request(claims), asked.peer, _paths(asked.snapshot.config).level)
-    return partly_known_lines(asked.normal_policies, facts, asked.question.unknown, asked.origins)
+    return partly_known_lines(asked.normal_policies, _facts(asked, claims), asked.question.unknown, asked.origins)
 
 
-def _reason(verdict: Verdict, policies: tuple[PolicyLine, ...]) -> str:
+def _reason(verdict: Verdict, policies: tuple[PolicyLine, ...], why_nobody: str) -> str:
     """What decided, in one sentence; where nothing matched, what came nearest."""
     judgement = verdict.judgement
     rule = judgement.rule
@@ -98,14 +107,14 @@ def _reason(verdict: Verdict, policies: tuple[PolicyLine, ...]) -> str:
         return f"no ALLOW rule matches; nearest is {nearest}"
     if judgement.name == NO_ALLOW_MATCHED:
         return "no ALLOW rule matches"
-    return _named(judgement)
+    return _named(judgement, why_nobody)
 
 
-def _named(judgement: Judgement) -> str:
+def _named(judgement: Judgement, why_nobody: str) -> str:
     if judgement.rule is None:
         return judgement.reason
     rule = judgement.rule
-    told = "the service that is asked refuses" if judgement.name == EXTERNAL else "the service that is to be asked is none that can be"
+    told = "the external service refuses" if judgement.name == EXTERNAL else f"nobody can be asked, so it is denied: {why_nobody}"
     return f"by AuthorizationPolicy {rule.namespace}/{rule.policy}, rule {rule.rule} (CUSTOM): {told}"
 
 
@@ -125,14 +134,20 @@ def _distance(clause: Clause) -> int:
     return next((number for number, part in enumerate((".when[", ".to[", ".from[")) if part in clause.path), 0)
 
 
-def _custom(verdict: Verdict) -> Layer:
+def _custom(verdict: Verdict, reason: str) -> Layer:
     rule = verdict.custom
     if rule is None:
         return Layer("custom", Outcome.NONE, "no CUSTOM policy matches")
     named = f"AuthorizationPolicy {rule.namespace}/{rule.policy}, rule {rule.rule}"
     if verdict.judgement.name in (NO_PROVIDER, EXTERNAL):
-        return Layer("custom", Outcome.DENY, _named(verdict.judgement), verdict.status)
+        return Layer("custom", Outcome.DENY, reason, verdict.status)
     return Layer("custom", Outcome.UNKNOWN, f"{named} has an external service asked, and what it answers is not known here")
+
+
+def _why_nobody(asked: Asked) -> str:
+    assert asked.target.inbound is not None
+    chosen = chosen_authorizer(asked.target.inbound.policies, _authorizers(asked.snapshot))
+    return chosen.why if isinstance(chosen, NoAuthorizer) else "the provider is not known"
 
 
 def _authorization(verdict: Verdict, reason: str, *, http: bool) -> Layer:

@@ -6,11 +6,12 @@ from enum import StrEnum
 from typing import Final
 
 from hauberk.api.config_map import ConfigMap
-from hauberk.api.deployment import Deployment
+from hauberk.api.container import Container
+from hauberk.api.deployment import Deployment, DeploymentSpec, PodTemplate
 from hauberk.api.document import to_json
 from hauberk.api.mesh_config import NAME, ROOT_NAMESPACE
 from hauberk.api.metadata import ApiObject, Metadata, ObjectKey
-from hauberk.api.pod import Pod
+from hauberk.api.pod import Pod, PodSpec
 from hauberk.api.pod_status import PodStatus
 from hauberk.mesh.workload import INJECT
 
@@ -55,17 +56,17 @@ class Past:
 def is_recorded(item: ApiObject) -> bool:
     """Versions of it are kept.
 
-    A Deployment decides nothing by itself, its pods are recorded; of ConfigMaps only the mesh's settings are anybody's business.
+    Of ConfigMaps only the mesh's settings are anybody's business.
     """
-    if isinstance(item, ConfigMap):
-        return (item.metadata.namespace, item.metadata.name) == (ROOT_NAMESPACE, NAME)
-    return not isinstance(item, Deployment)
+    return not isinstance(item, ConfigMap) or (item.metadata.namespace, item.metadata.name) == (ROOT_NAMESPACE, NAME)
 
 
 def recorded_text(item: ApiObject) -> str:
     """The document of a version: equal for states of the object between which no decision can differ."""
     if isinstance(item, Pod):
         return to_json(_bare_pod(item))
+    if isinstance(item, Deployment):
+        return to_json(_bare_deployment(item))
     update: dict[str, object] = {"metadata": _without_revision(item.metadata)}
     if "status" in type(item).model_fields:
         update["status"] = type(item).model_fields["status"].get_default()
@@ -73,22 +74,31 @@ def recorded_text(item: ApiObject) -> str:
 
 
 def _bare_pod(pod: Pod) -> Pod:
-    # Neither commands nor environment: nothing of them decides, pods are many, and a variable may hold what should not be kept for a month.
     metadata = pod.metadata
     annotations = {name: value for name, value in metadata.annotations.items() if name == INJECT}
-    container = pod.spec.containers[0]
-    ports = tuple(port for each in (*pod.spec.init_containers, *pod.spec.containers) for port in each.ports)
-    bare = type(container)(name=container.name, ports=ports)
-    spec = type(pod.spec)(
-        containers=(bare,),
-        service_account_name=pod.spec.service_account_name,
-        node_name=pod.spec.node_name,
-        hostname=pod.spec.hostname,
-        subdomain=pod.spec.subdomain,
-    )
     status = PodStatus(phase=pod.status.phase, pod_ip=pod.status.pod_ip, pod_ips=pod.status.pod_ips)
     kept = _without_revision(metadata).model_copy(update={"annotations": annotations})
-    return Pod(metadata=kept, spec=spec, status=status)
+    return Pod(metadata=kept, spec=_bare_spec(pod.spec), status=status)
+
+
+def _bare_deployment(deployment: Deployment) -> Deployment:
+    # How many pods there are, and how they are replaced, the pods themselves tell.
+    spec = deployment.spec
+    template = PodTemplate(metadata=spec.template.metadata, spec=_bare_spec(spec.template.spec))
+    kept = _without_revision(deployment.metadata).model_copy(update={"annotations": {}})
+    return Deployment(metadata=kept, spec=DeploymentSpec(selector=spec.selector, template=template))
+
+
+def _bare_spec(spec: PodSpec) -> PodSpec:
+    # Neither commands nor environment: nothing of them decides, pods are many, and a variable may hold what should not be kept for a month.
+    ports = tuple(port for each in (*spec.init_containers, *spec.containers) for port in each.ports)
+    return PodSpec(
+        containers=(Container(name=spec.containers[0].name, ports=ports),),
+        service_account_name=spec.service_account_name,
+        node_name=spec.node_name,
+        hostname=spec.hostname,
+        subdomain=spec.subdomain,
+    )
 
 
 def _without_revision(metadata: Metadata) -> Metadata:

@@ -109,7 +109,7 @@ data:
   mesh: |
     extensionProviders:
     - name: ask
-      envoyExtAuthzHttp: {service: authz.shop.svc.cluster.local, port: 80}
+      envoyExtAuthzHttp: {service: authz.example.com, port: 80}
 """
     custom = """
 apiVersion: security.istio.io/v1
@@ -118,7 +118,9 @@ metadata: {name: ask, namespace: shop}
 spec: {action: CUSTOM, provider: {name: %s}, rules: [{to: [{operation: {methods: [POST]}}]}]}
 """
     assert layer(ask(ORDERS, settings, custom % "ask", **POST), "custom").outcome == "unknown"
-    assert layer(ask(ORDERS, settings, custom % "nobody", **POST), "custom").outcome == "deny"
+    nobody = ask(ORDERS, settings, custom % "nobody", **POST)
+    assert layer(nobody, "custom").outcome == "deny"
+    assert "there is no extension provider nobody" in nobody.answer.reason
     assert layer(ask(ORDERS, settings, custom % "ask", **{**POST, "method": "GET"}), "custom").outcome == "none"
 
 
@@ -165,3 +167,18 @@ def test_the_document_has_the_promised_fields() -> None:
     assert set(document["layers"][0]) == {"name", "outcome", "because"}
     assert {"policy", "action", "matched", "failedClause", "dryRun"} <= document["policies"][0].keys()
     assert json.loads(json.dumps(document)) == document
+
+
+def test_limits_that_count_the_request_are_told() -> None:
+    limits = """
+apiVersion: policy.hauberk.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: writes, namespace: shop}
+spec:
+  targetRefs: [{kind: Service, name: orders}]
+  limits: [{name: few, requests: 10, per: minute, by: [source.principal], match: {methods: [POST], notPaths: [/free*]}}]
+"""
+    counted = layer(ask(ORDERS, limits, **POST), "rateLimit")
+    assert counted.outcome == "pass"
+    assert "shop/writes `few` (10 in 60 s and instance, a bucket for each source.principal)" in counted.because
+    assert layer(ask(ORDERS, limits, **{**POST, "path": "/free/1"}), "rateLimit").outcome == "none"
