@@ -78,8 +78,6 @@ def _policy(policy: Document, painter: _Painter) -> Iterator[str]:
     matched = policy["matched"]
     nothing = "no rule matches" if policy.get("rules") else "has no rules, so it matches nothing"
     result = {True: "matched", False: nothing, None: "unknown"}[matched]
-        matched
-    ]
     tried = " (dry run)" if policy.get("dryRun") else ""
     place = f"  {_place(policy)}" if policy.get("file") else ""
     told = painter.tint(result, "matched" if matched else "unknown" if matched is None else "")
