@@ -14,7 +14,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 
 from hauberk.api.mesh_config import Normalization
 from hauberk.envoy.message import ads, any_, boolean, duration
-from hauberk.translate import connection, jwt, revocation
+from hauberk.translate import connection, jwt, one_token, revocation
 from hauberk.translate.access_log import INBOUND_REQUEST, OUTBOUND_REQUEST, access_log
 from hauberk.translate.deny_reason import tells_reason
 from hauberk.translate.external_authorization import custom_filters
@@ -47,6 +47,7 @@ def _rbac(name: str) -> hcm_pb2.HttpFilter:
 PLAIN_INBOUND_FILTERS: Final = (
     lookalikes_filter(),  # what is taken away has not been looked at by anyone
     *custom_filters(),  # whom it needs no token to ask
+    one_token.http_filter(),  # as long as all tokens are still where they were sent
     jwt.http_filter(),  # it finds out who the end user is, about which policies may ask
     _rbac(AUDIT),  # notes are made of what is refused, too
     _rbac(DECISION),

@@ -18,12 +18,14 @@ from hauberk.mesh.protocol import Protocol
 from hauberk.mesh.request_authentication import TokenRule
 from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.mesh.workload import Workload
+from hauberk.policy.token_place import TokenPlace
 from hauberk.translate.clusters import inbound_cluster
 from hauberk.translate.encode import encode_resource
 from hauberk.translate.external_authorization import encode_ext_authz
 from hauberk.translate.inbound_listener import virtual_inbound
-from hauberk.translate.jwt import encode_tokens
+from hauberk.translate.jwt import encode_tokens, token_filters
 from hauberk.translate.limits import Limits
+from hauberk.translate.one_token import token_places
 from hauberk.translate.outbound import authorizers_of, limits_of
 from hauberk.translate.outbound_listeners import virtual_outbound
 from hauberk.translate.rbac import HttpRules
@@ -51,7 +53,7 @@ class Shape:
     mode: MtlsMode
     which: tuple[int, ...]
     ipv6: bool
-    tokens: bool
+    tokens: tuple[TokenPlace, ...]
     origins: tuple[str, ...]
     limiting: tuple[int, ...]
     reachable: bool
@@ -153,7 +155,7 @@ def _shape(inbound: Inbound, authorizer: Authorizer | NoAuthorizer | None, workl
         mode=inbound.mode,
         which=tuple(map(id, inbound.policies)),
         ipv6=any(":" in address for address in inbound.addresses),
-        tokens=bool(inbound.tokens),
+        tokens=token_places(inbound.tokens),
         origins=(*origins, *inbound.mode_origins),
         limiting=tuple(map(id, inbound.limits)),
         reachable=not isinstance(authorizer, NoAuthorizer),
@@ -174,10 +176,13 @@ def _guard(shape: Shape, limits: Limits) -> Resources:
         inbound_routes(
             name,
             name,
-            {**rules.at(number), **others.at(number, reachable=shape.reachable and (number is None or number != shape.own_port))},
+            {
+                **rules.at(number),
+                **others.at(number, reachable=shape.reachable and (number is None or number != shape.own_port)),
+                **token_filters(shape.tokens),
+            },
             others.limiting,
             grpc=protocol is Protocol.GRPC,
-            tokens=shape.tokens,
         )
         for name, number, protocol in (*places, (INBOUND_PASSTHROUGH, None, Protocol.SNIFFED))
     ]

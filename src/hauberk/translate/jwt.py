@@ -28,6 +28,7 @@ from hauberk.envoy.message import TYPE_PREFIX, ads, any_, duration
 from hauberk.envoy.name import BLACK_HOLE
 from hauberk.mesh.request_authentication import TokenRule
 from hauberk.policy.token_place import TokenPlace, places_of
+from hauberk.translate import one_token
 from hauberk.translate.encode import encode_resource
 from hauberk.xds.resource import Resource
 
@@ -53,9 +54,12 @@ def http_filter() -> hcm_pb2.HttpFilter:
     return hcm_pb2.HttpFilter(name=FILTER, config_discovery=source, disabled=True)
 
 
-def verified_by_route() -> any_pb2.Any:
-    """What a route configuration holds under the name of the filter, so that requests' tokens are verified."""
-    return any_(config_pb2.PerRouteConfig(requirement_name=_REQUIREMENT))
+def token_filters(places: tuple[TokenPlace, ...]) -> dict[str, any_pb2.Any]:
+    """What filters are told by the route of a workload that verifies tokens in `places`; without any, nothing."""
+    if not places:
+        return {}
+    verify = any_(config_pb2.PerRouteConfig(requirement_name=_REQUIREMENT))
+    return {one_token.FILTER: one_token.places_by_route(places), FILTER: verify}
 
 
 def encode_tokens(tokens: Tokens) -> Resource:

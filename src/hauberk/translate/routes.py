@@ -18,7 +18,6 @@ from xds.type.matcher.v3 import matcher_pb2
 from hauberk.envoy.message import any_, boolean, duration, uint32
 from hauberk.envoy.name import PASSTHROUGH, outbound
 from hauberk.mesh.service import MeshPort, MeshService
-from hauberk.translate import jwt
 from hauberk.translate.access_log import LIMITING_KEY, ROUTE_METADATA
 
 Route = route_components_pb2.Route
@@ -100,10 +99,8 @@ def _chosen(cluster: str) -> Matcher.OnMatch:
     return Matcher.OnMatch(action=matching_pb2.TypedExtensionConfig(name="cluster", typed_config=action))
 
 
-def inbound_routes(
-    name: str, cluster: str, rules: Mapping[str, any_pb2.Any], limiting: str, *, grpc: bool, tokens: bool = False
-) -> route_pb2.RouteConfiguration:
-    """All requests to one port of the program, under `rules` (what filters are told); `tokens`: those of end users are verified."""
+def inbound_routes(name: str, cluster: str, rules: Mapping[str, any_pb2.Any], limiting: str, *, grpc: bool) -> route_pb2.RouteConfiguration:
+    """All requests to one port of the program, under `rules` (what filters are told)."""
     action = RouteAction(cluster=cluster, timeout=duration(0))
     if not grpc:
         action.retry_policy.CopyFrom(RetryPolicy(retry_on=_RETRY_INBOUND, num_retries=uint32(_RETRIES)))
@@ -118,8 +115,6 @@ def inbound_routes(
     configuration = route_pb2.RouteConfiguration(name=name, virtual_hosts=[host], validate_clusters=boolean(False))
     for filter_name, told in rules.items():
         configuration.typed_per_filter_config[filter_name].CopyFrom(told)
-    if tokens:
-        configuration.typed_per_filter_config[jwt.FILTER].CopyFrom(jwt.verified_by_route())
     return configuration
 
 
