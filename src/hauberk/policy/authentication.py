@@ -17,6 +17,7 @@ from hauberk.policy.request import Request
 from hauberk.policy.token_place import TokenPlace, places_of
 
 LARGEST_HEADERS: Final = 60 * 1024  # bytes; a request with more is refused by itself
+TWO_TOKENS: Final = "RBAC: access denied"  # the sidecar's word where it looks at no token at all
 _OF_TOKENS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
@@ -38,9 +39,12 @@ def authenticate(request: Request, issuers: Sequence[Issuer], now: datetime) -> 
     """What the sidecar makes of the tokens in `request` if it knows `issuers`."""
     if _size(request) > LARGEST_HEADERS:
         return Authentication(431, "the headers are too large")
+    places = sorted({place for issuer in issuers for place in places_of(issuer.rule)}, reverse=True)
+    if any(is_twice(request, place) for place in places):
+        return Authentication(403, TWO_TOKENS)
     found = Authentication(200)
     # The least important place first: what a later one says of the caller takes the place of what others said.
-    for place in sorted({place for issuer in issuers for place in places_of(issuer.rule)}, reverse=True):
+    for place in places:
         token = token_at(request, place)
         if token is None:
             continue
@@ -62,6 +66,18 @@ def with_token(request: Request, token: str, issuers: Sequence[Issuer]) -> Reque
             return _with_header(request, "cookie", f"{place.name}={token}")
         case "param":
             return replace(request, path=f"{request.path}{'&' if '?' in request.path else '?'}{place.name}={token}")
+
+
+def is_twice(request: Request, place: TokenPlace) -> bool:
+    """Whether more than one token may stand there: the sidecar would verify one of them, and the program may read another."""
+    match place.kind:
+        case "header":
+            value = ",".join(request.headers.get(place.name, ()))
+            return place.prefix in value and "," in value
+        case "param":
+            return [name for name, _ in _parameters(request.path)].count(place.name) > 1
+        case "cookie":
+            return [name for name, _ in _cookies(request.headers)].count(place.name) > 1
 
 
 def token_at(request: Request, place: TokenPlace) -> str | None:
@@ -87,18 +103,14 @@ def _best(outcomes: Iterable[TokenOutcome]) -> TokenOutcome:
 
 
 def _after(value: str, prefix: str) -> str | None:
-    """What follows the prefix, as far as it can be a token; without a prefix all of the value."""
+    """What follows the prefix, from where a token can begin; without a prefix all of the value."""
     if not prefix:
         return value
     start = value.find(prefix)
     if start < 0:
         return None
     rest = value[start + len(prefix) :]
-    begin = next((index for index, character in enumerate(rest) if character in _OF_TOKENS - {"."}), None)
-    if begin is None:
-        return value
-    end = next((index for index in range(begin, len(rest)) if rest[index] not in _OF_TOKENS), len(rest))
-    return rest[begin:end]
+    return rest[next((index for index, character in enumerate(rest) if character in _OF_TOKENS), 0) :]
 
 
 def _parameters(path: str) -> Iterator[tuple[str, str]]:

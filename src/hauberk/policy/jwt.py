@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import isfinite
 from typing import Any, Final
 
 from hauberk.api.jwt_rule import JwtRule
@@ -78,7 +79,8 @@ class _Token:
 
 
 def _parse(token: str) -> _Token:
-    parts = token.split(".")
+    # Dots that separate nothing are passed over.
+    parts = [part for part in token.split(".") if part]
     if len(parts) != 3:
         raise _RefusedError("Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections")
     header = _object(parts[0], "header")
@@ -101,7 +103,8 @@ def _object(text: str, name: str) -> dict[str, Any]:
     if not encoded:
         raise _RefusedError(f"Jwt {name} is an invalid Base64url encoded")
     try:
-        found = json.loads(encoded, object_pairs_hook=_unique, parse_constant=_no_number)
+        found = json.loads(encoded, object_pairs_hook=_unique, parse_constant=_no_number, parse_int=_number, parse_float=_number)
+        json.dumps(found, ensure_ascii=False).encode()  # half a character is none
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
@@ -118,6 +121,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(text: str) -> Any:
     raise ValueError(text)
+
+
+def _number(text: str) -> int | float:
+    """A number as the sidecar reads it: none that its floating point does not hold."""
+    if not isfinite(float(text)):
+        raise ValueError(text)
+    return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
 def _check_types(payload: dict[str, Any]) -> tuple[str, ...]:
