@@ -34,9 +34,10 @@ def normalized_path(sent: str, level: Level) -> str | None:
         return sent
     if level == "DECODE_AND_MERGE_SLASHES":
         path = _ESCAPED_SLASH.sub(lambda found: "/" if found[1].lower() == "2f" else "\\", path)
+    path = _without_parameters(path)
     if "%00" in path:
         return None
-    path = _without_dots(_ESCAPE.sub(_canonical, _without_parameters(path)))
+    path = _without_dots(_ESCAPE.sub(_canonical, path))
     if level in ("MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"):
         path = _SLASHES.sub("/", path)
     return path + mark + query

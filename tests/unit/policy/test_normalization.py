@@ -49,6 +49,10 @@ def test_an_escaped_nothing_is_refused() -> None:
     assert normalized_path("/a%00", "NONE") == "/a%00"
 
 
+def test_what_is_left_out_is_not_looked_at() -> None:
+    assert normalized_path("/a/..;%00/b", "BASE") == "/b"
+
+
 @pytest.mark.parametrize("path", ["/a%2fb", "/a%5Cb", "/a;b", "//a", "/a%252e", "/a%00"])
 def test_what_programs_read_in_more_than_one_way_is_ambiguous(path: str) -> None:
     assert is_ambiguous(path, "BASE")
