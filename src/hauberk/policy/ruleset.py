@@ -45,7 +45,7 @@ class Ruleset:
     def __init__(self, policies: Iterable[NormalPolicy], paths: Paths, providers: frozenset[str] | None = None) -> None:
         self.policies: Final = tuple(policies)
         self.paths: Final = paths
-        self._providers: Final = providers
+        self.providers: Final = providers
         self._enforced: Final = [policy for policy in self.policies if not policy.dry_run]
 
     def judge(self, facts: Facts, external: bool | None = None) -> Judgement:
@@ -80,7 +80,7 @@ class Ruleset:
         rule = None if facts.refused else self._custom.of(facts).first(facts)
         if rule is None:
             return None
-        if len(self._asked) > 1 or (self._providers is not None and not self._asked <= self._providers):
+        if len(self._asked) > 1 or (self.providers is not None and not self._asked <= self.providers):
             return Judgement(False, NO_PROVIDER, rule.id)
         return Judgement(False, EXTERNAL, rule.id) if external is False else None
 
