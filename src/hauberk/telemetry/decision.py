@@ -30,6 +30,7 @@ _REASONS: Final = {
     "hauberk-ambiguous-path": "ambiguous path",
     "hauberk-ambiguous-method": "ambiguous method",
     "hauberk-ambiguous-header": "ambiguous header",
+    "hauberk-two-tokens": "two tokens in one place",
     "hauberk-revoked[identity]": "revoked identity",
     "hauberk-revoked[certificate]": "revoked certificate",
 }
