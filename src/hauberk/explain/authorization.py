@@ -40,6 +40,7 @@ class Asked:
     origins: Origins
     http: bool
     now: datetime
+    trace: bool  # how every rule fared is asked for, not the verdict alone
 
     @property
     def peer(self) -> Peer:

@@ -21,17 +21,19 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)  # for questions without a token
 LAYERS = ("route", "interception", "mtls", "jwt", "custom", "authorization", "rateLimit")
 
 
-def explain(snapshot: MeshSnapshot, question: Question, origins: Origins = NO_ORIGINS, *, now: datetime = EPOCH) -> Explanation:
+def explain(
+    snapshot: MeshSnapshot, question: Question, origins: Origins = NO_ORIGINS, *, now: datetime = EPOCH, trace: bool = True
+) -> Explanation:
     """What becomes of the request at every workload that may answer it; Unanswerable if the question means nobody.
 
-    `now` is when tokens are looked at.
+    `now` is when tokens are looked at. Without `trace` the answer does not say how every policy fared: for many questions in little time.
     """
     caller = resolve_caller(snapshot, question)
     destination = resolve_destination(snapshot, question, caller.namespace)
     http = _is_http(destination.protocol, question)
     if http:
         question = _completed(question, destination)
-    way = _Way(snapshot, question, caller, destination, origins, http, now)
+    way = _Way(snapshot, question, caller, destination, origins, http, now, trace)
     answers = [_answer(way, group) for group in _alike(destination)]
     warnings = tuple(_warnings(question, destination, http=http))
     ordered = tuple(sorted(answers, key=lambda each: each.verdict != "deny"))
@@ -72,6 +74,7 @@ class _Way:
     origins: Origins
     http: bool
     now: datetime
+    trace: bool
 
 
 def _answer(way: _Way, group: tuple[Target, ...]) -> Answer:
@@ -86,7 +89,7 @@ def _answer(way: _Way, group: tuple[Target, ...]) -> Answer:
     mtls, identity = mtls_layer(way.snapshot, way.caller, target, way.question)
     if mtls.outcome is Outcome.DENY:
         return _refused(pods, (route, interception, mtls))
-    asked = Asked(way.snapshot, way.question, way.caller, target, identity, way.origins, way.http, way.now)
+    asked = Asked(way.snapshot, way.question, way.caller, target, identity, way.origins, way.http, way.now, way.trace)
     return judge(asked, pods, (route, interception, mtls))
 
 

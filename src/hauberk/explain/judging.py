@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.api.authorization_rule import Action
 from hauberk.api.mesh_config import MeshConfig
 from hauberk.explain.authorization import Asked, decider_of, partly_known_lines, policy_lines
 from hauberk.explain.explanation import Answer, Clause, Layer, Outcome, PolicyLine, Tried
@@ -20,6 +21,7 @@ from hauberk.policy.facts import Facts, observe
 from hauberk.policy.ruleset import Paths, Ruleset
 from hauberk.policy.verdict import EXTERNAL, NO_ALLOW_MATCHED, NO_PROVIDER, Judgement, Verdict
 
+_MORE_THAN_A_VERDICT: Final = frozenset({Action.CUSTOM, Action.AUDIT})
 _KEPT: Final = 256  # sets of policies that are ready to be asked
 _rulesets: OrderedDict[tuple[int, int], tuple[object, Ruleset]] = OrderedDict()
 
@@ -83,7 +85,12 @@ def judge(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Ans
 
 def _verdict(asked: Asked, claims: Mapping[str, Any] | None) -> Verdict:
     assert asked.target.inbound is not None
-    return _ruleset(asked.snapshot, asked.target.inbound.policies).verdict(_facts(asked, claims))
+    policies, facts = asked.target.inbound.policies, _facts(asked, claims)
+    ruleset = _ruleset(asked.snapshot, policies)
+    # A thousand policies are asked in no time, and to say of each rule why it does not match takes a hundred times as long.
+    if asked.trace or any(each.dry_run or each.spec.action in _MORE_THAN_A_VERDICT for each in policies):
+        return ruleset.verdict(facts)
+    return Verdict(ruleset.judge(facts), ())
 
 
 def _facts(asked: Asked, claims: Mapping[str, Any] | None) -> Facts:

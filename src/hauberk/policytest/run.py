@@ -13,11 +13,18 @@ from hauberk.policytest.mesh import TestedMesh
 def run_case(case: Case, mesh: TestedMesh) -> Result:
     """What became of the case."""
     try:
-        explanation = mesh.explain(case.question)
-        faults = (*_verdict_faults(case, explanation), *_dry_run_faults(case, explanation, mesh))
+        explanation = mesh.explain(case.question, trace=False)
+        if any(_faults(case, explanation, mesh)):
+            explanation = mesh.explain(case.question)
+        faults = tuple(_faults(case, explanation, mesh))
     except Unanswerable as error:
         return Result(case=case, error=f"{error}{f' ({error.remedy})' if error.remedy else ''}")
     return Result(case=case, got=told(explanation), faults=faults, explanation=explanation)
+
+
+def _faults(case: Case, explanation: Explanation, mesh: TestedMesh) -> Iterator[str]:
+    yield from _verdict_faults(case, explanation)
+    yield from _dry_run_faults(case, explanation, mesh)
 
 
 def told(explanation: Explanation) -> str:
