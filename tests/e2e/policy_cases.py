@@ -1,0 +1,196 @@
+"""Policies, callers and requests as they might be, near enough to each other that all outcomes happen."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+from hauberk.api.authorization_policy import AuthorizationPolicy
+
+ISSUER: Final = "https://id.example/realm"
+IDENTITIES: Final = (
+    "spiffe://cluster.local/ns/shop/sa/frontend",
+    "spiffe://cluster.local/ns/shop/sa/front",
+    "spiffe://cluster.local/ns/bank/sa/teller",
+    "spiffe://cluster.local/ns/bank/sa/frontend",
+    "spiffe://cluster.local/ns/shop/x/sa/frontend",
+    None,
+)
+CLAIMS: Final[tuple[Mapping[str, Any] | None, ...]] = (
+    None,
+    {"sub": "anna", "aud": ["shop", "bank"], "groups": ["reader", "writer"], "scope": "read write"},
+    {"sub": "bert", "aud": "shop", "groups": "reader", "azp": "app"},
+    {"sub": "anna", "realm": {"roles": ["admin", 7]}, "level": 7, "groups": ["reader", 7, True]},
+    {"groups": [], "scope": "", "realm": {"roles": "admin"}},
+    {"sub": "anna/x", "groups": "", "azp": "", "level": True, "realm": "admin"},
+)
+
+_SOURCES: Final = {
+    "principals": (
+        "cluster.local/ns/shop/sa/frontend",
+        "cluster.local/ns/shop/*",
+        "cluster.local/ns/bank/sa/teller",
+        "*/sa/frontend",
+        "*",
+        "*end",
+    ),
+    "namespaces": ("shop", "bank", "s*", "*op", "*", "sh*p"),
+    "serviceAccounts": ("frontend", "shop/frontend", "bank/teller", "shop/front"),
+    "trustDomains": ("cluster.local", "*", "*.local", "clu*", "cl*al", "other"),
+    "requestPrincipals": ("*", f"{ISSUER}/anna", f"{ISSUER}/*", "*/anna", "*na", "https*", f"{ISSUER}/an*", "*realm/bert", "anna"),
+    "ipBlocks": ("10.244.0.0/16", "10.244.0.2", "10.244.0.3/32", "fd00:10:244::/64", "192.0.2.1", "::/0"),
+    "remoteIpBlocks": ("10.244.0.0/24", "0.0.0.0/0", "fd00:10:244::3"),
+}
+_OPERATIONS: Final = {
+    "hosts": ("web", "WEB.shop", "*.shop", "web*", "*", "web:80", "*:80", "a.shop:8*", "[::1]"),
+    "methods": ("GET", "POST", "P*", "*T", "*", "get"),
+    "paths": (
+        *("/", "/a", "/a/*", "*/b", "/a/b", "*", "/a/{*}", "/a/{**}", "/{*}/b", "/{**}/b", "/a/{*}/{**}", "*b", "/A*"),
+        *("/a;x", "/a%2Fb", "/a%7Cb", "/.*", "/a?x", "/(a)"),
+    ),
+    "ports": ("8080", "8081", "9000", "80"),
+}
+_CONDITIONS: Final = {
+    "request.headers[x-tenant]": ("acme", "ac*", "*me", "*", "acme,umbrella", "a.me"),
+    "request.headers[host]": ("web", "*.shop", "*"),
+    "source.ip": _SOURCES["ipBlocks"],
+    "remote.ip": _SOURCES["remoteIpBlocks"],
+    "source.namespace": _SOURCES["namespaces"],
+    "source.serviceAccount": _SOURCES["serviceAccounts"],
+    "source.principal": _SOURCES["principals"],
+    "source.trustDomain": _SOURCES["trustDomains"],
+    "request.auth.principal": _SOURCES["requestPrincipals"],
+    "request.auth.audiences": ("shop", "sh*", "bank", "*"),
+    "request.auth.presenter": ("app", "*", "shop"),
+    "request.auth.claims[groups]": ("reader", "read*", "*er", "*", "7"),
+    "request.auth.claims[scope]": ("write", "read write", "*"),
+    "request.auth.claims[realm][roles]": ("admin", "*"),
+    "request.auth.claims[level]": ("7", "*", "true"),
+    "request.auth.claims[sub]": ("anna", "a*"),
+    "destination.ip": ("10.244.0.0/16", "fd00:10:244::/64", "10.244.0.2"),
+    "destination.port": _OPERATIONS["ports"],
+    "connection.sni": ("web.shop", "*.shop", "*", "web*"),
+    "experimental.envoy.filters.http.nothing[k]": ("v", "[v]", "*"),
+}
+
+
+def _fields(pools: Mapping[str, tuple[str, ...]]) -> st.SearchStrategy[dict[str, list[str]]]:
+    """One to three fields, some of them in their negative form."""
+    values = {name: st.lists(st.sampled_from(pool), min_size=1, max_size=3, unique=True) for name, pool in pools.items()}
+    one = st.sampled_from(sorted(pools)).flatmap(lambda name: st.tuples(st.sampled_from((name, _negative(name))), values[name]))
+    return st.lists(one, min_size=1, max_size=3).map(dict)
+
+
+def _negative(name: str) -> str:
+    return f"not{name[0].upper()}{name[1:]}"
+
+
+def _condition() -> st.SearchStrategy[dict[str, Any]]:
+    def of(key: str) -> st.SearchStrategy[dict[str, Any]]:
+        values = st.lists(st.sampled_from(_CONDITIONS[key]), min_size=1, max_size=2, unique=True)
+        form = st.sampled_from((("values",), ("values",), ("notValues",), ("values", "notValues")))
+        return st.tuples(form, values, values).map(lambda drawn: {"key": key, **dict(zip(drawn[0], drawn[1:], strict=False))})
+
+    return st.sampled_from(sorted(_CONDITIONS)).flatmap(of)
+
+
+_RULE: Final = st.fixed_dictionaries(
+    {},
+    optional={
+        "from": st.lists(_fields(_SOURCES).map(lambda fields: {"source": fields}), min_size=1, max_size=2),
+        "to": st.lists(_fields(_OPERATIONS).map(lambda fields: {"operation": fields}), min_size=1, max_size=2),
+        "when": st.lists(_condition(), min_size=1, max_size=2),
+    },
+)
+_ACTIONS: Final = ("ALLOW", "ALLOW", "ALLOW", "DENY", "DENY", "AUDIT")
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> tuple[AuthorizationPolicy, ...]:
+    """Some policies that select one workload, of its own and of the root namespace, some of them on trial."""
+    return tuple(_policy(draw, number) for number in range(draw(st.integers(1, 5))))
+
+
+def _policy(draw: st.DrawFn, number: int) -> AuthorizationPolicy:
+    action = draw(st.sampled_from(_ACTIONS))
+    dry_run = action != "AUDIT" and draw(st.integers(0, 3)) == 0
+    document = {
+        "metadata": {
+            "name": f"p{number}",
+            "namespace": draw(st.sampled_from(("shop", "shop", "istio-system"))),
+            "annotations": {"istio.io/dry-run": "true"} if dry_run else {},
+        },
+        "spec": {"action": action, "rules": draw(st.lists(_RULE, max_size=4))},
+    }
+    return AuthorizationPolicy.model_validate(document)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request; `claims` is a place in CLAIMS."""
+
+    identity: str | None
+    ipv6: bool
+    sni: str
+    port: int
+    method: str
+    path: str
+    host: str
+    tenants: tuple[str, ...]
+    claims: int
+
+    def __str__(self) -> str:
+        return json.dumps(self.__dict__)
+
+
+_PIECES: Final = (
+    "/",
+    "/",
+    "a",
+    "b",
+    "A",
+    "..",
+    ".",
+    "%2e",
+    "%2F",
+    "%5c",
+    "\\",
+    "//",
+    ";x",
+    "%61",
+    "%00",
+    "%25",
+    "%252e",
+    "?q=/a/b",
+    "|",
+    "%7c",
+    "..;",
+)
+_PATHS: Final = ("/", "/a", "/a/b", "/a/", "/a/b/b", "/b", "/a?x=/b", "/A", "/a/c/b", "/x/b?", "/a|b", "/a/%2e%2e/a/b", "/(a)", "/a/b?b#")
+
+
+def cases(seed: int, count: int) -> list[Case]:
+    """As many requests, the same for the same `seed`."""
+    chance = random.Random(seed)
+    return [_case(chance) for _ in range(count)]
+
+
+def _case(chance: random.Random) -> Case:
+    odd = chance.random() < 0.3
+    path = "/" + "".join(chance.choices(_PIECES, k=chance.randint(1, 7))) if odd else chance.choice(_PATHS[:-1])
+    return Case(
+        identity=chance.choice(IDENTITIES),
+        ipv6=chance.random() < 0.2,
+        sni=chance.choice(("", "web.shop", "other")),
+        port=chance.choice((8080, 8080, 8081)),
+        method=chance.choice(("GET", "GET", "POST", "PUT")),
+        path=path,
+        host=chance.choice(("web", "WEB", "web:80", "web.shop", "web.shop.:8080", "a.shop", "A.Shop:80", "[::1]:80", "b.example", "web.")),
+        tenants=chance.choice(((), (), ("acme",), ("acme", "umbrella"), ("",), ("umbrella",), ("axme",))),
+        claims=chance.randrange(len(CLAIMS)),
+    )

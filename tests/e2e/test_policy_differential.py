@@ -1,0 +1,259 @@
+"""The engine against a real Envoy that runs what is translated from the same policies: they agree on everything, or one of them is wrong.
+
+HAUBERK_DIFFERENTIAL_SETS says how many sets of policies are tried, each with as many requests; by default so many that thousands of
+pairs are compared, the same ones on every run. With it, other ones each time.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from tests.e2e.envoy_rig import Rig, RigPod, eventually, rig
+from tests.e2e.envoy_rig_mesh import service
+from tests.e2e.envoy_rig_programs import http1, speaks_first
+from tests.e2e.policy_caller import Caller
+from tests.e2e.policy_cases import CLAIMS, IDENTITIES, ISSUER, Case, cases, policies
+
+from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.api.request_authentication import RequestAuthentication
+from hauberk.policy.claims import split_claims
+from hauberk.policy.decision import Meshwide, build_ruleset
+from hauberk.policy.facts import observe
+from hauberk.policy.request import Peer, Request
+from hauberk.policy.ruleset import Ruleset
+from hauberk.policy.verdict import MALFORMED, NO_ALLOW_POLICY, Judgement, Verdict
+from hauberk.telemetry.layout import read_fields
+
+_BY_HAND: Final = os.environ.get("HAUBERK_DIFFERENTIAL_SETS")
+SETS: Final = int(_BY_HAND or 150)
+REQUESTS: Final = 48
+CONNECTIONS: Final = 8
+TCP: Final = 9000
+GREETING: Final = b"welcome\n"
+# What records say where nothing was asked, or nothing found.
+_NOTHING: Final = {"", "-", "hauberk-no-audit-matched", NO_ALLOW_POLICY}
+
+
+class Bench:
+    """The sidecar, its callers, and what it must have recorded."""
+
+    def __init__(self, made: Rig, web: RigPod, outside: RigPod, tokens: tuple[str | None, ...]) -> None:
+        self.rig = made
+        self.web = web
+        self.outside = outside
+        self.tokens = tokens
+        self.callers = {each: Caller(outside, web, made.directory, made.authority, each) for each in IDENTITIES}
+        self.expected: dict[str, tuple[Verdict, str]] = {}
+        self.connected: dict[str, tuple[Verdict, str]] = {}
+        self.compared = 0
+
+    def apply(self, chosen: tuple[AuthorizationPolicy, ...]) -> Ruleset:
+        kept = {key: each for key, each in self.rig.objects.items() if key.kind != "AuthorizationPolicy"}
+        self.rig.objects = kept | {each.key: each for each in chosen}
+        self.rig.push()
+        return build_ruleset(chosen, Meshwide())
+
+    def facts(self, case: Case) -> tuple[Request, Peer]:
+        claims = CLAIMS[case.claims]
+        request = Request(
+            port=case.port,
+            method=case.method,
+            path=case.path,
+            host=case.host,
+            headers={"x-tenant": case.tenants} if case.tenants else {},
+            sni=case.sni or None if case.identity else None,
+            claims=split_claims({"iss": ISSUER, **claims}) if claims is not None else None,
+            destination_ip=self.web.addresses[case.ipv6],
+        )
+        return request, self.peer(case)
+
+    def peer(self, case: Case) -> Peer:
+        return Peer(case.identity, self.outside.addresses[case.ipv6])
+
+
+def head(case: Case, number: str, token: str | None) -> bytes:
+    lines = [f"{case.method} {case.path} HTTP/1.1", f"host: {case.host}", f"x-request-id: {number}", "content-length: 0"]
+    lines += [f"x-tenant: {value}" for value in case.tenants]
+    lines += [f"authorization: Bearer {token}"] if token else []
+    return "\r\n".join((*lines, "", "")).encode()
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    with rig() as made:
+        ports = (("http", 8080), ("http-b", 8081), ("tcp", TCP))
+        web, outside = made.pod("web", ports=ports), made.pod("outside", meshed=False)
+        web.serve(8080, http1, "::")
+        web.serve(8081, http1, "::")
+        web.serve(TCP, speaks_first, "::")
+        key = ec.generate_private_key(ec.SECP256R1())
+        made.apply(service("web", ["10.96.0.1"], {80: ("http", 8080), 81: ("http-b", 8081), 90: ("tcp", TCP)}), believing(key))
+        found = Bench(made, web, outside, tuple(token_of(key, claims) for claims in CLAIMS))
+        yield found
+        for caller in found.callers.values():
+            caller.close()
+
+
+def believing(key: ec.EllipticCurvePrivateKey) -> RequestAuthentication:
+    numbers = key.public_key().public_numbers()
+    jwk = {
+        "kty": "EC",
+        "crv": "P-256",
+        "kid": "k",
+        "x": _base64(numbers.x.to_bytes(32, "big")),
+        "y": _base64(numbers.y.to_bytes(32, "big")),
+    }
+    rules = [{"issuer": ISSUER, "jwks": json.dumps({"keys": [jwk]}), "forwardOriginalToken": True}]
+    return RequestAuthentication.model_validate({"metadata": {"name": "tokens", "namespace": "shop"}, "spec": {"jwtRules": rules}})
+
+
+def token_of(key: ec.EllipticCurvePrivateKey, claims: Any) -> str | None:
+    if claims is None:
+        return None
+    signed = ".".join(_base64(json.dumps(each).encode()) for each in ({"alg": "ES256", "kid": "k"}, {"iss": ISSUER, **claims}))
+    r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+    return f"{signed}.{_base64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+_COMMON: Final = settings(
+    deadline=None,
+    database=None,
+    derandomize=_BY_HAND is None,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@settings(_COMMON, max_examples=SETS)
+@given(chosen=policies(), seed=st.integers(0, 2**32))
+def test_requests_fare_as_the_engine_says(bench: Bench, chosen: tuple[AuthorizationPolicy, ...], seed: int) -> None:
+    rules = bench.apply(chosen)
+    for case in cases(seed, REQUESTS):
+        number = f"{len(bench.expected)}"
+        request, peer = bench.facts(case)
+        facts = observe(request, peer)
+        verdict = rules.verdict(facts)
+        status, body = bench.callers[case.identity].request(
+            case.port, head(case, number, bench.tokens[case.claims]), ipv6=case.ipv6, sni=case.sni
+        )
+        assert status == (verdict.status or 200), explained(case, chosen, verdict)
+        if status == 200:
+            assert json.loads(body)["path"] == facts.path, explained(case, chosen, verdict)
+        bench.compared += 1
+        if status != 400:
+            bench.expected[number] = verdict, explained(case, chosen, verdict)
+
+
+def test_the_rules_that_decide_are_those_that_the_engine_names(bench: Bench) -> None:
+    seen = eventually(lambda: found if len(found := recorded(bench)) >= len(bench.expected) else {})
+    differences = []
+    for number, (verdict, words) in bench.expected.items():
+        wanted = names(verdict)
+        if wanted != seen[number]:
+            differences.append(f"{wanted} {seen[number]}\n{words}")
+    assert not differences, f"{len(differences)} differ\n" + "\n".join(differences[:5])
+    assert bench.compared >= 5000 or _BY_HAND
+
+
+@settings(_COMMON, max_examples=max(SETS // 2, 1))
+@given(chosen=policies(), seed=st.integers(0, 2**32))
+def test_connections_fare_as_the_engine_says(bench: Bench, chosen: tuple[AuthorizationPolicy, ...], seed: int) -> None:
+    rules = bench.apply(chosen)
+    for case in cases(seed, CONNECTIONS):
+        request = Request(
+            port=TCP, http=False, sni=case.sni or None if case.identity else None, destination_ip=bench.web.addresses[case.ipv6]
+        )
+        verdict = rules.verdict(observe(request, bench.peer(case)))
+        heard, port = greeting(bench.callers[case.identity], case)
+        assert (heard == GREETING) == verdict.allowed, f"{heard!r} {explained(case, chosen, verdict)}"
+        assert heard in (b"", GREETING)
+        source = f"[{bench.outside.addresses[1]}]:{port}" if case.ipv6 else f"{bench.outside.addresses[0]}:{port}"
+        bench.connected[source] = verdict, explained(case, chosen, verdict)
+
+
+def test_the_rules_that_decide_about_connections_are_those_that_the_engine_names(bench: Bench) -> None:
+    eventually(lambda: bench.connected.keys() <= connected(bench).keys(), 5)
+    seen = connected(bench)
+    differences = []
+    for source, (verdict, words) in bench.connected.items():
+        wanted = of_connection(verdict)
+        if wanted != seen[source]:
+            differences.append(f"{wanted} {seen[source]}\n{words}")
+    assert not differences, f"{len(differences)} differ\n" + "\n".join(differences[:5])
+
+
+def greeting(caller: Caller, case: Case) -> tuple[bytes, int]:
+    """What a server that speaks first says, and the caller's port."""
+    with caller.connect_bytes(TCP, ipv6=case.ipv6, sni=case.sni) as connection:
+        port: int = connection.getsockname()[1]
+        with suppress(ConnectionResetError, BrokenPipeError):
+            # Who says nothing without TLS is waited for: it might be about to.
+            connection.sendall(b"" if case.identity else b"no words of TLS")
+            return connection.recv(len(GREETING)), port
+    return b"", port
+
+
+def recorded(bench: Bench) -> dict[str, tuple[str, ...]]:
+    found = (read_fields(line) for line in lines(bench.web.directory / "access.log"))
+    rows = [row for row in found if row.get("k") == "h" and row.get("r") in bench.expected]
+    return {row["r"]: tuple(_known(row.get(key)) for key in ("q", "dp", "ap")) for row in rows}
+
+
+def connected(bench: Bench) -> dict[str, tuple[str, ...]]:
+    found = (read_fields(line) for line in lines(bench.web.directory / "access.log"))
+    rows = [row for row in found if row.get("k") == "t" and row.get("e") == "TcpConnectionEnd" and row.get("ca") in bench.connected]
+    return {row["ca"]: tuple(_decided(row.get(key)) for key in ("q", "dp", "ap")) for row in rows}
+
+
+def of_connection(verdict: Verdict) -> tuple[str, ...]:
+    """What the records say of a connection: outcome and rule, the same of what is tried, and the rule that audits."""
+    audited = str(verdict.audited[0]) if verdict.audited else ""
+    return _outcome(verdict.judgement), _outcome(verdict.dry_run), audited
+
+
+def _decided(text: str | None) -> str:
+    """Where there is no policy that could decide, nothing is recorded, or nobody's name."""
+    return "" if text is None or text == "allow|" else text
+
+
+def _outcome(judgement: Judgement | None) -> str:
+    if judgement is None or judgement.name == NO_ALLOW_POLICY:
+        return ""
+    return f"{'allow' if judgement.allowed else 'deny'}|{judgement.rule or ''}"
+
+
+def lines(log: Path) -> list[bytes]:
+    return log.read_bytes().split(b"\n")[:-1] if log.exists() else []
+
+
+def names(verdict: Verdict) -> tuple[str, ...]:
+    audited = str(verdict.audited[0]) if verdict.audited else ""
+    assert verdict.judgement.name != MALFORMED
+    return _known(verdict.judgement.name), _known(verdict.dry_run.name if verdict.dry_run else ""), audited
+
+
+def _known(name: str | None) -> str:
+    return "" if name is None or name in _NOTHING else name
+
+
+def explained(case: Case, chosen: tuple[AuthorizationPolicy, ...], verdict: Verdict) -> str:
+    documents = [
+        {"name": each.metadata.name, "dry": each.dry_run, **each.spec.model_dump(by_alias=True, exclude_defaults=True)} for each in chosen
+    ]
+    return f"{case}\n{json.dumps(documents)}\n{json.dumps(verdict.to_json())}"
