@@ -20,7 +20,7 @@ _MARKS = {"pass": "✓", "deny": "✗", "unknown": "?", "none": "·", "skipped":
 def lines(answer: Document, *, colors: bool = False, wide: bool = False, width: int | None = None) -> Iterator[str]:
     """The lines of an answer as the API gives it; `wide` shows also what concerns nothing."""
     painter = _Painter(colors, min(width or shutil.get_terminal_size().columns, _WIDEST))
-    yield from _head(answer, painter)
+    yield from _head(answer, painter, wide=wide)
     yield ""
     yield from _layers(answer, painter, wide=wide)
     if answer.get("policies"):
@@ -51,13 +51,14 @@ class _Painter:
             yield " " * indent + each
 
 
-def _head(answer: Document, painter: _Painter) -> Iterator[str]:
+def _head(answer: Document, painter: _Painter, *, wide: bool) -> Iterator[str]:
     verdict = str(answer["verdict"])
     status = f" {answer['status']}" if answer.get("status") else ""
     word = f"{verdict.upper()}{status}"
     lead = painter.tint(word, verdict, bold=True) + "  "
     yield from painter.wrapped(str(answer["reason"]), lead, len(word) + 2)
-    for number, change in enumerate(answer.get("smallestChange") or ()):
+    # How to refuse what is let through is what few ask.
+    for number, change in enumerate(answer.get("smallestChange") or () if verdict == "deny" or wide else ()):
         first = "smallest change: " if number == 0 else "           …or: "
         yield from painter.wrapped(change, f"   {painter.faint(first)}", 3 + len(first))
     if tried := answer.get("dryRun"):

@@ -16,9 +16,11 @@ from hauberk.explain.limits import limit_layer
 from hauberk.explain.token import token_layer
 from hauberk.mesh.external_authorizer import Authorizer, Authorizers, NoAuthorizer, chosen_authorizer, find_authorizers
 from hauberk.mesh.snapshot import MeshSnapshot
+from hauberk.policy.change import Edit
 from hauberk.policy.decision import Meshwide, build_ruleset
 from hauberk.policy.facts import Facts, observe
 from hauberk.policy.ruleset import Paths, Ruleset
+from hauberk.policy.smallest_change import smallest_changes
 from hauberk.policy.verdict import EXTERNAL, NO_ALLOW_MATCHED, NO_PROVIDER, Judgement, Verdict
 
 _MORE_THAN_A_VERDICT: Final = frozenset({Action.CUSTOM, Action.AUDIT})
@@ -79,6 +81,7 @@ def judge(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Ans
         layers=(*before, token, custom, reached, last),
         policies=policies,
         dry_run=_tried(verdict, asked),
+        smallest_change=_smallest_changes(asked, claims, verdict),
         audit=tuple(dict.fromkeys(f"{each.namespace}/{each.policy}" for each in verdict.audited)),
     )
 
@@ -162,6 +165,22 @@ def _authorization(verdict: Verdict, reason: str, *, http: bool) -> Layer:
         return Layer("authorization", Outcome.PASS, reason)
     short = "no ALLOW rule matches" if verdict.judgement.name == NO_ALLOW_MATCHED else reason
     return Layer("authorization", Outcome.DENY, short if http else f"{short}: the connection is closed", verdict.status if http else None)
+
+
+def _smallest_changes(asked: Asked, claims: Mapping[str, Any] | None, verdict: Verdict) -> tuple[str, ...]:
+    """What would turn the verdict, with the lines where it would have to be written."""
+    assert asked.target.inbound is not None
+    # Of what is not known of the request nobody can say what it would have to be.
+    if not asked.trace or asked.question.unknown:
+        return ()
+    ruleset = _ruleset(asked.snapshot, asked.target.inbound.policies)
+    found = smallest_changes(ruleset, _facts(asked, claims), allow=not verdict.allowed)
+    return tuple(", and ".join(_edit(each, asked) for each in change.edits) for change in found)
+
+
+def _edit(edit: Edit, asked: Asked) -> str:
+    place = asked.origins.place(edit.policy, edit.path) if edit.policy else None
+    return f"{edit} ({place})" if place else str(edit)
 
 
 def _tried(verdict: Verdict, asked: Asked) -> Tried | None:

@@ -182,3 +182,10 @@ spec:
     assert counted.outcome == "pass"
     assert "shop/writes `few` (10 in 60 s and instance, a bucket for each source.principal)" in counted.because
     assert layer(ask(ORDERS, limits, **{**POST, "path": "/free/1"}), "rateLimit").outcome == "none"
+
+
+def test_the_smallest_change_says_where_it_would_be_written() -> None:
+    found = ask(ORDERS, POLICY, **POST, claims={"groups": ["reader"]})
+    first, second, *_ = found.answer.smallest_change
+    assert first == 'add "reader" at spec.rules[2].when[0].values of shop/orders-write (shop.yaml:26)'
+    assert second == "a request with claim groups writer"
