@@ -15,7 +15,7 @@ project_copyright = "The Hauberk authors, Apache License 2.0"
 release = hauberk.__version__
 version = release
 
-extensions = ["myst_parser", "command_reference", "problem_reference"]
+extensions = ["myst_parser", "command_reference", "kind_reference", "problem_reference"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from hauberk.analysis.clauses import Clause, clauses
 from hauberk.analysis.pattern_cover import contradict
@@ -35,20 +36,19 @@ Fault = tuple[str, str | None]  # why, and what to do
 
 
 def _fault(clause: Clause, value: str, world: World) -> Fault | None:
-    match clause.asks:
-        case "methods":
-            upper = value.upper()
-            return ("methods are upper case", f"write {upper}") if value != upper and upper in _METHODS else None
-        case "paths":
-            return _path_fault(value, world)
-        case "hosts":
-            if "://" in value or "/" in value:
-                return "a host has neither scheme nor path", f"write {value.rpartition('://')[2].partition('/')[0]}"
-            return None
-        case ConditionKind.PRINCIPAL:
-            return _principal_fault(value, world)
-        case _:
-            return None
+    check = _CHECKS.get(clause.asks)
+    return check(value, world) if check else None
+
+
+def _method_fault(value: str, world: World) -> Fault | None:
+    upper = value.upper()
+    if value == upper:
+        return None
+    if upper in _METHODS:
+        return "methods are upper case", f"write {upper}"
+    # Some programs take such a method for the one in capitals, so that a request with it is refused where policies ask about methods.
+    why = "a method in lower case is refused before, since programs may read it in capitals"
+    return (why, "see hauberk.ambiguousPaths") if world.config.hauberk.ambiguous_paths == "DENY" else None
 
 
 def _path_fault(value: str, world: World) -> Fault | None:
@@ -76,6 +76,27 @@ def _principal_fault(value: str, world: World) -> Fault | None:
     if "/" in value and "/ns/" not in value and "/sa/" not in value:
         return None
     return "it is no identity of a pod", "write TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT"
+
+
+def _host_fault(value: str, _: World) -> Fault | None:
+    if "/" not in value:
+        return None
+    return "a host has neither scheme nor path", f"write {value.rpartition('://')[2].partition('/')[0]}"
+
+
+def _header_fault(value: str, world: World) -> Fault | None:
+    if value == value.strip() or world.config.hauberk.ambiguous_paths == "ALLOW":
+        return None
+    return "a header with a blank at its end can be read in two ways, and is refused before", "leave the blank out"
+
+
+_CHECKS: Final[dict[ConditionKind | str, Callable[[str, World], Fault | None]]] = {
+    "methods": _method_fault,
+    "paths": _path_fault,
+    "hosts": _host_fault,
+    ConditionKind.PRINCIPAL: _principal_fault,
+    ConditionKind.HEADER: _header_fault,
+}
 
 
 def _check_contradiction(rule: NormalRule) -> Iterator[Finding]:

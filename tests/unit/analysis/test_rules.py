@@ -48,6 +48,16 @@ DISABLE = peers("all", "{mtls: {mode: DISABLE}}")
 WANTS_TOKEN = allow("from: [{source: {requestPrincipals: ['*']}}]")
 
 CASES = [
+    (
+        "HBK0355",
+        [allow(f"{CALLER}, to: [{{operation: {{methods: [own]}}}}]")],
+        [settings("hauberk: {ambiguousPaths: ALLOW}"), allow(f"{CALLER}, to: [{{operation: {{methods: [own]}}}}]")],
+    ),
+    (
+        "HBK0355",
+        [allow("when: [{key: 'request.headers[a]', values: ['b ']}]")],
+        [allow("when: [{key: 'request.headers[a]', values: ['b c']}]")],
+    ),
     ("HBK0601", [allow(CALLER, "selector: {matchLabels: {app: wbe}}")], [allow(CALLER)]),
     ("HBK0601", [tokens("t", more="selector: {matchLabels: {app: wbe}}")], [tokens("t")]),
     ("HBK0601", [peers("p", "{selector: {matchLabels: {app: wbe}}}")], [peers("p", f"{{{WEB}}}")]),
@@ -76,7 +86,7 @@ CASES = [
     (
         "HBK0355",
         [allow(f"{CALLER}, to: [{{operation: {{methods: [get]}}}}]")],
-        [allow(f"{CALLER}, to: [{{operation: {{methods: [GET, own-method]}}}}]")],
+        [allow(f"{CALLER}, to: [{{operation: {{methods: [GET, OWN-METHOD]}}}}]")],
     ),
     (
         "HBK0355",
