@@ -30,6 +30,8 @@ from hauberk.mesh.reuse import Reuse
 from hauberk.mesh.service import MeshService, build_service, with_own_addresses
 from hauberk.mesh.settings import MeshSettings
 from hauberk.mesh.template import build_template, templates_by_namespace
+from hauberk.mesh.turning import Turning
+from hauberk.mesh.turning import serving as serving_modes
 from hauberk.mesh.workload import Workload, build_workload
 
 Policies = tuple[AuthorizationPolicy, ...]
@@ -54,6 +56,7 @@ class MeshSnapshot:
     inbound: Mapping[ObjectKey, Inbound]
     names: Mapping[ObjectKey, NameEntry]
     keys: KnownKeys  # of the issuers of tokens
+    modes: Mapping[ObjectKey, Modes] = field(default_factory=dict)  # as the objects want them, whoever is in its turn
     reuse: Reuse = field(compare=False, repr=False)
 
     def explain_workload(self, key: ObjectKey) -> Inbound | None:
@@ -66,25 +69,27 @@ def build_snapshot(
     previous: MeshSnapshot | None,
     settings: MeshSettings | None = None,
     keys: KnownKeys | None = None,
+    turning: Turning | None = None,
 ) -> MeshSnapshot:
     """The mesh that `objects` describe; the order in which they come makes no difference. `settings` and `keys`: as before if None."""
     reuse = previous.reuse if previous is not None else Reuse()
     settings = settings or (previous.settings if previous is not None else MeshSettings())
     if keys is None:
         keys = previous.keys if previous is not None else NO_KEYS
-    return _Builder(objects, reuse, settings, keys).build()
+    return _Builder(objects, reuse, settings, keys, turning or Turning()).build()
 
 
 class _Builder:
     """One pass over the objects; holds what several indexes are made from."""
 
-    def __init__(self, objects: Iterable[ApiObject], reuse: Reuse, settings: MeshSettings, keys: KnownKeys) -> None:
+    def __init__(self, objects: Iterable[ApiObject], reuse: Reuse, settings: MeshSettings, keys: KnownKeys, turning: Turning) -> None:
         self.kinds: dict[str, list[ApiObject]] = {}
         for each in objects:
             self.kinds.setdefault(each.kind, []).append(each)
         self.reuse = reuse
         self.settings = settings
         self.keys = keys
+        self.turning = turning
 
     def build(self) -> MeshSnapshot:
         reuse, settings = self.reuse, self.settings
@@ -92,10 +97,13 @@ class _Builder:
         workloads = reuse.each(build_workload, {pod.key: (pod,) for pod in self.of(Pod)})
         services = self._services()
         modes = self._modes(workloads)
+        turns = {key: turn for key, turn in self.turning.turns.items() if key in modes}
+        calling = {**modes, **{key: turn.calling for key, turn in turns.items()}} if turns else modes
+        serving = {**modes, **{key: serving_modes(modes[key], turn) for key, turn in turns.items()}} if turns else modes
         policies = self._policies(workloads)
         tokens = self._tokens(workloads)
         selected = _select(services, workloads)
-        with_modes = {key: _with_modes(found, modes) for key, found in selected.items()}
+        with_modes = {key: _with_modes(found, calling) for key, found in selected.items()}
         return MeshSnapshot(
             settings=settings,
             config=config,
@@ -104,10 +112,11 @@ class _Builder:
             endpoints=reuse.each(build_endpoints, {key: (services[key], *found) for key, found in with_modes.items()}),
             peers=self._peers(services, with_modes),
             inbound=self._with_limits(
-                self._with_tokens(self._inbound(services, workloads, selected, modes, policies), tokens), services, workloads
+                self._with_tokens(self._inbound(services, workloads, selected, serving, policies), tokens), services, workloads
             ),
             names=reuse.each(build_name, {key: (services[key], *found) for key, found in selected.items()}),
             keys=self.keys,
+            modes=modes,
             reuse=reuse,
         )
 

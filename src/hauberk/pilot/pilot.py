@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
@@ -18,6 +18,7 @@ from hauberk.kit.log import logger
 from hauberk.mesh.issuer_keys import NO_KEYS, KnownKeys
 from hauberk.mesh.settings import MeshSettings
 from hauberk.mesh.snapshot import MeshSnapshot, build_snapshot
+from hauberk.mesh.turning import Turning, advanced, next_turning
 from hauberk.pilot.absence import Absence, Parts
 from hauberk.pilot.connection import Connection
 from hauberk.pilot.ledger import Ledger, Push
@@ -32,6 +33,8 @@ from hauberk.xds.update import Rejection
 # Long enough that what one controller writes in one breath (a Deployment's ten pods) is one push, short enough that nobody
 # waiting for it notices.
 DEBOUNCE_SECONDS: Final = 0.003
+# How long a proxy that does not answer keeps the others from the next step between plain connections and mutual TLS.
+TURN_SECONDS: Final = 3.0
 # Kinds that no proxy's configuration is made from: nobody has to acknowledge a change of only these.
 UNRELATED: Final = frozenset({"Namespace", "ServiceAccount"})
 # sidecar~IP~pod.namespace~namespace.svc.cluster.local
@@ -75,6 +78,8 @@ class Pilot:
         self._tidying = Tidying()
         self._connections: dict[ObjectKey, Connection] = {}
         self._absence = Absence()
+        self._turning = Turning()
+        self._turns = asyncio.Event()
         # What proxies refused before they went away: a stream that comes back is not told it again.
         self._refused: dict[ObjectKey, tuple[Rejection, ...]] = {}
 
@@ -101,6 +106,7 @@ class Pilot:
         self._tidying.begin()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch(), name="pilot:watch")
+            tasks.create_task(self._turn(), name="pilot:turn")
             tasks.create_task(self._serve(addresses), name="pilot:serve")
 
     async def serve(self, address: str, admits: Callable[[ApiObject], bool]) -> None:
@@ -115,6 +121,7 @@ class Pilot:
                 await self._turnstile.until(lambda: self._ledger.revision >= revision)
                 push = self._ledger.including(revision)
                 await self._turnstile.until(lambda: push is None or push.done)
+                await self._turnstile.until(lambda: not self._turning.turns)
         except TimeoutError:
             push = self._ledger.including(revision)
             if push is None:
@@ -180,7 +187,7 @@ class Pilot:
         listing = self._objects.list()
         began = self._clock.monotonic()
         try:
-            self._snapshot = build_snapshot(listing.items, self._snapshot, self._settings, self._keys)
+            self._snapshot = self._build(listing.items)
         except Exception:
             # A bug; without any snapshot there is nothing to serve, but a mesh that runs goes on with the last one.
             if self._snapshot is None:
@@ -191,6 +198,27 @@ class Pilot:
         push = self._push(self._snapshot, listing.revision)
         self._count(push, built - began, self._clock.monotonic() - built)
         self._turnstile.notify()
+
+    def _build(self, items: Iterable[ApiObject]) -> MeshSnapshot:
+        snapshot = build_snapshot(items, self._snapshot, self._settings, self._keys, self._turning)
+        turning = next_turning(self._turning, snapshot.modes)
+        if turning.turns != self._turning.turns:
+            snapshot = build_snapshot(items, snapshot, self._settings, self._keys, turning)
+        self._turning = turning
+        if turning.turns:
+            self._turns.set()
+        return snapshot
+
+    async def _turn(self) -> None:
+        """Workloads that begin or cease to take mutual TLS do so in steps; each is made when every proxy has taken the one before."""
+        while True:
+            await self._turns.wait()
+            # Whoever does not answer must not keep a mode from ever being enforced.
+            await self.settle(TURN_SECONDS)
+            self._turning = advanced(self._turning)
+            if not self._turning.turns:
+                self._turns.clear()
+            self._renew()
 
     def _push(self, snapshot: MeshSnapshot, revision: int) -> Push:
         self._translation.renew(snapshot)

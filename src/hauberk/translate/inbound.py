@@ -170,7 +170,7 @@ def _guard(shape: Shape, limits: Limits) -> Resources:
     inbound_listener = virtual_inbound(shape.ports, shape.mode, limits, ipv6=shape.ipv6)
     outbound_listener = virtual_outbound(limits, ipv6=shape.ipv6)
     http = [port for port in shape.ports if port.protocol is not Protocol.TCP]
-    places = [(str(inbound_name(port.number)), port.number, port.protocol) for port in http]
+    places = [(str(inbound_name(port.number)), port.number, port.protocol, port.mode) for port in http]
     others = RouteFilters(shape.policies, shape.limits, limits.trust_domains)
     routes = [
         inbound_routes(
@@ -183,8 +183,9 @@ def _guard(shape: Shape, limits: Limits) -> Resources:
             },
             others.limiting,
             grpc=protocol is Protocol.GRPC,
+            strict=mode is MtlsMode.STRICT,
         )
-        for name, number, protocol in (*places, (INBOUND_PASSTHROUGH, None, Protocol.SNIFFED))
+        for name, number, protocol, mode in (*places, (INBOUND_PASSTHROUGH, None, Protocol.SNIFFED, shape.mode))
     ]
     return (
         encode_resource(inbound_listener, inbound_listener.name, shape.origins),

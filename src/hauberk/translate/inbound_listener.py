@@ -35,10 +35,8 @@ from hauberk.translate.tls import ALPN_HTTP, ALPN_TCP, downstream_tls
 
 INBOUND_PORT: Final = 15006
 
-# A plain caller of a server that speaks first waits for so long; a TLS greeting that comes later on a port which also takes plain
-# connections is taken for one. Where only TLS is taken nobody is in a hurry.
+# A plain caller of a server that speaks first waits for so long; a TLS greeting that comes later is not taken for one.
 _GREETING: Final = 1.0
-_PATIENT: Final = 10.0
 
 _MUTUAL_HTTP: Final = "http-mtls"
 
@@ -79,18 +77,16 @@ def virtual_inbound(ports: tuple[InboundPort, ...], mode: MtlsMode, limits: Limi
 
 
 def _inspect(listener: Listener, guarded: list[Guarded]) -> None:
-    """Only those ports are looked at where something is to be found out: looking means waiting for the client."""
+    """Only those ports are looked at where something is to be found out: looking means waiting for the client.
+
+    Nothing here depends on whether a port is strict. Whatever differs beside its chains makes it another listener, and all that is
+    open would be brought to an end; as it is, a change of modes concerns the chains that come or go with it.
+    """
     plain_tcp = [g.port for g in guarded if g.port and g.protocol is Protocol.TCP and g.mode is MtlsMode.DISABLE]
-    listener.listener_filters.append(tls_inspector(not_on=plain_tcp))
-    if any(g.protocol is Protocol.SNIFFED and not g.strict for g in guarded):
-        listener.listener_filters.append(http_inspector(not_on=[g.port for g in guarded if g.port and not _sniffs(g)]))
-    waits = any(not g.strict and not g.protocol.is_http for g in guarded)
-    listener.listener_filters_timeout.CopyFrom(duration(_GREETING if waits else _PATIENT))
-    listener.continue_on_listener_filters_timeout = waits
-
-
-def _sniffs(guarded: Guarded) -> bool:
-    return guarded.protocol is Protocol.SNIFFED and not guarded.strict
+    declared = [g.port for g in guarded if g.port and g.protocol is not Protocol.SNIFFED]
+    listener.listener_filters.extend((tls_inspector(not_on=plain_tcp), http_inspector(not_on=declared)))
+    listener.listener_filters_timeout.CopyFrom(duration(_GREETING))
+    listener.continue_on_listener_filters_timeout = True
 
 
 class _Chains:

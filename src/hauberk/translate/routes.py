@@ -31,6 +31,7 @@ _RETRY_OUTBOUND: Final = "connect-failure,refused-stream,unavailable,cancelled,r
 _RETRY_INBOUND: Final = "reset-before-request"
 _RETRIES: Final = 2
 _HOST_ATTEMPTS: Final = 5
+_FORBIDDEN: Final = 403
 
 # Where a listener for several services keeps the address that the program connected to.
 DESTINATION_STATE: Final = "hauberk.destination"
@@ -99,8 +100,13 @@ def _chosen(cluster: str) -> Matcher.OnMatch:
     return Matcher.OnMatch(action=matching_pb2.TypedExtensionConfig(name="cluster", typed_config=action))
 
 
-def inbound_routes(name: str, cluster: str, rules: Mapping[str, any_pb2.Any], limiting: str, *, grpc: bool) -> route_pb2.RouteConfiguration:
-    """All requests to one port of the program, under `rules` (what filters are told)."""
+def inbound_routes(
+    name: str, cluster: str, rules: Mapping[str, any_pb2.Any], limiting: str, *, grpc: bool, strict: bool = False
+) -> route_pb2.RouteConfiguration:
+    """All requests to one port of the program, under `rules` (what filters are told).
+
+    `strict`: none of a connection without mutual TLS, also if it was made when such connections were still taken.
+    """
     action = RouteAction(cluster=cluster, timeout=duration(0))
     if not grpc:
         action.retry_policy.CopyFrom(RetryPolicy(retry_on=_RETRY_INBOUND, num_retries=uint32(_RETRIES)))
@@ -112,6 +118,10 @@ def inbound_routes(name: str, cluster: str, rules: Mapping[str, any_pb2.Any], li
     if limiting:
         route.metadata.filter_metadata[ROUTE_METADATA].update({LIMITING_KEY: limiting})
     host = VirtualHost(name=name, domains=["*"], routes=[route])
+    if strict:
+        route.match.tls_context.presented.CopyFrom(boolean(True))
+        refusal = route_components_pb2.DirectResponseAction(status=_FORBIDDEN)
+        host = VirtualHost(name=name, domains=["*"], routes=[route, Route(name="plain", match=_everything(), direct_response=refusal)])
     configuration = route_pb2.RouteConfiguration(name=name, virtual_hosts=[host], validate_clusters=boolean(False))
     for filter_name, told in rules.items():
         configuration.typed_per_filter_config[filter_name].CopyFrom(told)

@@ -28,6 +28,10 @@ LIMITS = Limits(
 )
 
 
+DISABLE = MtlsMode.DISABLE
+MODES = (MtlsMode.STRICT, MtlsMode.PERMISSIVE, DISABLE)
+
+
 def listener(protocol: Protocol, mode: MtlsMode, default: MtlsMode = MtlsMode.STRICT) -> Listener:
     return virtual_inbound((InboundPort(80, protocol, mode),), default, LIMITS, ipv6=True)
 
@@ -81,16 +85,22 @@ def test_no_two_chains_match_the_same_connections() -> None:
 def test_a_server_that_may_speak_first_is_not_waited_for_on_a_port_without_tls() -> None:
     tls = next(f for f in listener(Protocol.TCP, MtlsMode.DISABLE).listener_filters if f.name.endswith("tls_inspector"))
     assert tls.filter_disabled.destination_port_range.start == 80
-    assert not listener(Protocol.TCP, MtlsMode.STRICT).continue_on_listener_filters_timeout
 
 
-def test_plain_http_is_looked_for_only_where_it_is_taken_and_not_declared() -> None:
-    def inspects(made: Listener) -> bool:
-        return any(f.name.endswith("http_inspector") for f in made.listener_filters)
+def test_plain_http_is_looked_for_only_where_nothing_is_declared() -> None:
+    def not_on(made: Listener) -> int:
+        (found,) = (f for f in made.listener_filters if f.name.endswith("http_inspector"))
+        return found.filter_disabled.destination_port_range.start
 
-    assert not inspects(listener(Protocol.HTTP, MtlsMode.PERMISSIVE))
-    assert not inspects(listener(Protocol.SNIFFED, MtlsMode.STRICT))
-    assert inspects(listener(Protocol.SNIFFED, MtlsMode.PERMISSIVE))
+    assert [not_on(listener(each, MtlsMode.PERMISSIVE)) for each in (Protocol.HTTP, Protocol.TCP, Protocol.SNIFFED)] == [80, 80, 0]
+
+
+@pytest.mark.parametrize("protocol", list(Protocol))
+def test_between_strict_and_permissive_only_chains_come_and_go(protocol: Protocol) -> None:
+    made = [listener(protocol, mode, default) for mode in MODES for default in MODES if protocol is not Protocol.TCP or mode is not DISABLE]
+    for each in made:
+        del each.filter_chains[:]
+    assert all(each == made[0] for each in made)
 
 
 def test_a_program_is_connected_to_by_the_second_listener_which_knows_what_was_decided() -> None:
