@@ -1,6 +1,8 @@
 """Pilot as the API sees it."""
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from hauberk.api.metadata import ObjectKey
@@ -31,8 +33,8 @@ class ServedPilot:
 
     @property
     def problems(self) -> Sequence[Problem]:
-        """What could not be translated, and what proxies refused."""
-        return self._pilot.problems
+        """What could not be translated, what proxies refused, and keys of issuers that cannot be had."""
+        return (*self._pilot.problems, *self._keys.problems)
 
     @property
     def snapshot(self) -> MeshSnapshot | None:
@@ -40,8 +42,17 @@ class ServedPilot:
         return self._pilot.snapshot
 
     async def wait(self, revision: int, timeout: float) -> PushResult:
-        """Returns when every proxy that `revision` concerns has acknowledged it, or when `timeout` seconds are over."""
-        return await self._pilot.wait(revision, timeout)
+        """Returns when every proxy that `revision` concerns has acknowledged it, or when `timeout` seconds are over.
+
+        Keys that a new rule names are part of what proxies have to acknowledge: as long as they are being fetched, tokens are refused.
+        """
+        end = asyncio.get_running_loop().time() + timeout
+        pushed = await self._pilot.wait(revision, timeout)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(end):
+                if await self._keys.settled():
+                    await self._pilot.settle(timeout)
+        return pushed
 
     def proxies(self) -> Sequence[dict[str, Any]]:
         """The proxies as `status -o json` shows them; what their agents know is added by who asks both."""
