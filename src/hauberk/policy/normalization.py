@@ -14,10 +14,10 @@ Level = Literal["DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SL
 # What no request line may hold, and a fragment: Envoy answers 400 before anybody judges.
 _REFUSED: Final = re.compile(r"[^\x21-\x7e]|#")
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~:@!$&'()*+,=-]*)+/?|/")
-_ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})|[\"<>^`{|}\\]")
+_OTHERS: Final = {"\\": "/", **{character: f"%{ord(character):02X}" for character in '"<>^`{|}'}}
+_HEX: Final = frozenset("0123456789ABCDEFabcdef")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ESCAPED_SLASH: Final = re.compile(r"%(2f|5c)", re.IGNORECASE)
-_SLASHES: Final = re.compile(r"//+")
 
 # As expressions (RE2) that occur somewhere in a path without its query.
 AMBIGUOUS: Final = r"(?i:%2f|%5c|%00|%25[0-9a-f][0-9a-f])|[;\\]|//"
@@ -37,9 +37,9 @@ def normalized_path(sent: str, level: Level) -> str | None:
     path = _without_parameters(path)
     if "%00" in path:
         return None
-    path = _without_dots(_ESCAPE.sub(_canonical, path))
+    path = _without_dots(_canonical(path))
     if level in ("MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"):
-        path = _SLASHES.sub("/", path)
+        path = _merged(path)
     return path + mark + query
 
 
@@ -70,12 +70,44 @@ def _without_parameters(path: str) -> str:
     return "/".join(dots if (dots := segment.partition(";")[0]) in (".", "..") else segment for segment in segments)
 
 
-def _canonical(found: re.Match[str]) -> str:
+def _merged(path: str) -> str:
+    """One slash where there were several; Envoy leaves two of a path that has nothing else."""
+    if "//" not in path:
+        return path
+    return f"/{'/'.join(filter(None, path.split('/')))}{'/' if path.endswith('/') else ''}"
+
+
+def _canonical(path: str) -> str:
     """What need not be escaped is not, what must be is; a backslash is a slash. Each place is looked at once."""
-    if found[1] is None:
-        return "/" if found[0] == "\\" else f"%{ord(found[0]):02X}"
-    character = chr(int(found[1], 16))
-    return character if character in _UNRESERVED else found[0]
+    out: list[str] = []
+    alone = -3  # where a percent sign stands that begins no escape
+    place = 0
+    while place < len(path):
+        if path[place] != "%":
+            out += _OTHERS.get(path[place], path[place])
+            place += 1
+            continue
+        escape = path[place + 1 : place + 3]
+        if not _is_hex(escape):
+            alone = len(out)
+            out.append("%")
+            place += 1
+            continue
+        place += 3
+        character = chr(int(escape, 16))
+        if character not in _UNRESERVED:
+            out += f"%{escape}"
+            continue
+        out.append(character)
+        if alone >= len(out) - 3 and _is_hex("".join((*out[alone + 1 :], path[place : place + 1]))[:2]):
+            # Together with what is no escape any more it would be one: `%2%61` does not become `%2a`.
+            out[alone] = "%25"
+            out[alone:] = "".join(out[alone:])
+    return "".join(out)
+
+
+def _is_hex(digits: str) -> bool:
+    return len(digits) == 2 and set(digits) <= _HEX
 
 
 def _without_dots(path: str) -> str:
