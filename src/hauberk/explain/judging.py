@@ -10,17 +10,16 @@ from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.authorization_rule import Action
 from hauberk.api.mesh_config import MeshConfig
 from hauberk.explain.authorization import Asked, decider_of, partly_known_lines, policy_lines
-from hauberk.explain.explanation import Answer, Clause, Layer, Outcome, PolicyLine, Tried
+from hauberk.explain.change import changes_of, distance_of
+from hauberk.explain.explanation import Answer, Layer, Outcome, PolicyLine, Tried
 from hauberk.explain.layers import trust_domains
 from hauberk.explain.limits import limit_layer
 from hauberk.explain.token import token_layer
 from hauberk.mesh.external_authorizer import Authorizer, Authorizers, NoAuthorizer, chosen_authorizer, find_authorizers
 from hauberk.mesh.snapshot import MeshSnapshot
-from hauberk.policy.change import Edit
 from hauberk.policy.decision import Meshwide, build_ruleset
 from hauberk.policy.facts import Facts, observe
 from hauberk.policy.ruleset import Paths, Ruleset
-from hauberk.policy.smallest_change import smallest_changes
 from hauberk.policy.verdict import EXTERNAL, NO_ALLOW_MATCHED, NO_PROVIDER, Judgement, Verdict
 
 _MORE_THAN_A_VERDICT: Final = frozenset({Action.CUSTOM, Action.AUDIT})
@@ -58,6 +57,12 @@ def _ruleset(snapshot: MeshSnapshot, policies: tuple[AuthorizationPolicy, ...]) 
     return _rulesets[key][1]
 
 
+def ruleset_of(asked: Asked) -> Ruleset:
+    """The policies of the workload, ready to be asked."""
+    assert asked.target.inbound is not None
+    return _ruleset(asked.snapshot, asked.target.inbound.policies)
+
+
 def judge(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Answer:
     """The answer of everything that the sidecar at the end asks, after the layers `before`."""
     assert asked.target.inbound is not None
@@ -81,7 +86,7 @@ def judge(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Ans
         layers=(*before, token, custom, reached, last),
         policies=policies,
         dry_run=_tried(verdict, asked),
-        smallest_change=_smallest_changes(asked, claims, verdict),
+        smallest_change=changes_of(ruleset_of(asked), _facts(asked, claims), verdict, asked),
         audit=tuple(dict.fromkeys(f"{each.namespace}/{each.policy}" for each in verdict.audited)),
     )
 
@@ -89,7 +94,7 @@ def judge(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Ans
 def _verdict(asked: Asked, claims: Mapping[str, Any] | None) -> Verdict:
     assert asked.target.inbound is not None
     policies, facts = asked.target.inbound.policies, _facts(asked, claims)
-    ruleset = _ruleset(asked.snapshot, policies)
+    ruleset = ruleset_of(asked)
     # A thousand policies are asked in no time, and to say of each rule why it does not match takes a hundred times as long.
     if asked.trace or any(each.dry_run or each.spec.action in _MORE_THAN_A_VERDICT for each in policies):
         return ruleset.verdict(facts)
@@ -135,13 +140,8 @@ def nearest_rule(policies: tuple[PolicyLine, ...]) -> str:
     ]
     if not rules:
         return ""
-    policy, rule = min(rules, key=lambda each: (len(each[1].failed), max(map(_distance, each[1].failed))))
+    policy, rule = min(rules, key=lambda each: (len(each[1].failed), max(distance_of(clause.path) for clause in each[1].failed)))
     return f"AuthorizationPolicy {policy.policy}, rule {rule.index}: {rule.failed[0].text}"
-
-
-def _distance(clause: Clause) -> int:
-    """How far from the request a rule is that fails so: one about another caller is not meant, one that wants a claim more may be."""
-    return next((number for number, part in enumerate((".when[", ".to[", ".from[")) if part in clause.path), 0)
 
 
 def _custom(verdict: Verdict, reason: str) -> Layer:
@@ -165,22 +165,6 @@ def _authorization(verdict: Verdict, reason: str, *, http: bool) -> Layer:
         return Layer("authorization", Outcome.PASS, reason)
     short = "no ALLOW rule matches" if verdict.judgement.name == NO_ALLOW_MATCHED else reason
     return Layer("authorization", Outcome.DENY, short if http else f"{short}: the connection is closed", verdict.status if http else None)
-
-
-def _smallest_changes(asked: Asked, claims: Mapping[str, Any] | None, verdict: Verdict) -> tuple[str, ...]:
-    """What would turn the verdict, with the lines where it would have to be written."""
-    assert asked.target.inbound is not None
-    # Of what is not known of the request nobody can say what it would have to be.
-    if not asked.trace or asked.question.unknown:
-        return ()
-    ruleset = _ruleset(asked.snapshot, asked.target.inbound.policies)
-    found = smallest_changes(ruleset, _facts(asked, claims), allow=not verdict.allowed)
-    return tuple(", and ".join(_edit(each, asked) for each in change.edits) for change in found)
-
-
-def _edit(edit: Edit, asked: Asked) -> str:
-    place = asked.origins.place(edit.policy, edit.path) if edit.policy else None
-    return f"{edit} ({place})" if place else str(edit)
 
 
 def _tried(verdict: Verdict, asked: Asked) -> Tried | None:

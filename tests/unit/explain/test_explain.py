@@ -186,6 +186,13 @@ spec:
 
 def test_the_smallest_change_says_where_it_would_be_written() -> None:
     found = ask(ORDERS, POLICY, **POST, claims={"groups": ["reader"]})
-    first, second, *_ = found.answer.smallest_change
+    first, second, _ = found.answer.smallest_change
     assert first == 'add "reader" at spec.rules[2].when[0].values of shop/orders-write (shop.yaml:26)'
     assert second == "a request with claim groups writer"
+
+
+def test_among_many_policies_the_change_is_looked_for_near() -> None:
+    far = (POLICY.replace("orders-write", f"far-{number}").replace("methods: [", "paths: [/far], methods: [PUT, ") for number in range(50))
+    found = ask(ORDERS, POLICY, *far, **POST, claims={"groups": ["reader"]})
+    assert 'add "reader" at spec.rules[2].when[0].values of shop/orders-write (shop.yaml:26)' in found.answer.smallest_change
+    assert not any(each.startswith("a request") for each in found.answer.smallest_change)
