@@ -1,7 +1,7 @@
 """Requests that a program may read in another way than a policy does, and that are refused where some policy asks about that part.
 
-A path with an escaped slash; a method in lower case, which some frameworks take for the one in capitals; a header's value with a blank
-at its end, which HTTP/2 carries and programs cut off. What no policy asks about is the program's own affair.
+A path with an escaped slash; a host that no host can be; a method in lower case, which some frameworks take for the one in capitals; a
+header's value with a blank at its end, which HTTP/2 carries and programs cut off. What no policy asks about is the program's own affair.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import Final
 from hauberk.api.authorization_rule import Action
 from hauberk.policy.attribute import Attribute, Kind
 from hauberk.policy.facts import Facts
-from hauberk.policy.normalization import Level, ambiguity
+from hauberk.policy.normalization import AMBIGUOUS
 from hauberk.policy.pattern import compiled
 from hauberk.policy.rule import NormalPolicy
-from hauberk.policy.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_METHOD, AMBIGUOUS_PATH
+from hauberk.policy.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_HOST, AMBIGUOUS_METHOD, AMBIGUOUS_PATH
 
-_AMBIGUOUS: Final = frozenset({Kind.PATH, Kind.METHOD, Kind.HEADER})
+_AMBIGUOUS: Final = (Kind.PATH, Kind.HOST, Kind.METHOD, Kind.HEADER)
+# Two hosts, which Envoy joins by a comma, or a name before the host.
+_NO_HOST: Final = "[,@]"
 _LOWER_CASE: Final = "[a-z]"
 _BLANK_AT_AN_END: Final = "^[ \t]|[ \t]$"
 
@@ -37,10 +39,10 @@ class Ambiguity:
         return any(expression.search(text) for text in facts.texts(self.attribute))
 
 
-def ambiguities(policies: Iterable[NormalPolicy], level: Level) -> tuple[Ambiguity, ...]:
+def ambiguities(policies: Iterable[NormalPolicy]) -> tuple[Ambiguity, ...]:
     """All that matter to `policies`, in the order in which a request is held against them."""
-    asked = sorted(_asked(policies), key=lambda attribute: (attribute.kind is Kind.HEADER, attribute.kind is Kind.METHOD, attribute.key))
-    return tuple(_ambiguity(attribute, level) for attribute in asked)
+    asked = sorted(_asked(policies), key=lambda attribute: (_AMBIGUOUS.index(attribute.kind), attribute.key))
+    return tuple(_ambiguity(attribute) for attribute in asked)
 
 
 def _asked(policies: Iterable[NormalPolicy]) -> set[Attribute]:
@@ -50,10 +52,12 @@ def _asked(policies: Iterable[NormalPolicy]) -> set[Attribute]:
     return {question.attribute for clause in clauses for question in clause if question.attribute.kind in _AMBIGUOUS}
 
 
-def _ambiguity(attribute: Attribute, level: Level) -> Ambiguity:
+def _ambiguity(attribute: Attribute) -> Ambiguity:
     match attribute.kind:
         case Kind.PATH:
-            return Ambiguity(AMBIGUOUS_PATH, attribute, ambiguity(level))
+            return Ambiguity(AMBIGUOUS_PATH, attribute, AMBIGUOUS)
+        case Kind.HOST:
+            return Ambiguity(AMBIGUOUS_HOST, attribute, _NO_HOST)
         case Kind.METHOD:
             return Ambiguity(AMBIGUOUS_METHOD, attribute, _LOWER_CASE)
         case _:

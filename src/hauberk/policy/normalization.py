@@ -19,9 +19,12 @@ _HEX: Final = frozenset("0123456789ABCDEFabcdef")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ESCAPED_SLASH: Final = re.compile(r"%(2f|5c)", re.IGNORECASE)
 
-# As expressions (RE2) that occur somewhere in a path without its query.
-AMBIGUOUS: Final = r"(?i:%2f|%5c|%00|%25[0-9a-f][0-9a-f])|[;\\]|//"
-_AMBIGUOUS_DOTS: Final = r"|(?i:%2e)|/\.\.?(?:/|$)"
+# Expressions (RE2) for places in a path without its query. An escaped slash, a parameter or a doubled slash means one thing to one
+# framework and another to the next.
+_DELIMITERS: Final = r"(?i:%2f|%5c|%00|%3b|%25[0-9a-f][0-9a-f])|[;\\]|//"
+# What normalization resolves is ambiguous where it does not happen: at level NONE, and on connections made before the level was raised.
+_RESOLVED: Final = r"/\.\.?(?:/|$)|(?i:%2[de]|%3[0-9]|%[46][1-9a-f]|%[57][0-9a]|%5f|%7e)"
+AMBIGUOUS: Final = f"{_DELIMITERS}|{_RESOLVED}"
 
 
 @lru_cache(maxsize=16384)
@@ -48,18 +51,9 @@ def without_query(path: str) -> str:
     return path.partition("?")[0].partition("#")[0]
 
 
-def ambiguity(level: Level) -> str:
-    """The expression (RE2) that finds in a normalized path, without its query, what a program may read in more than one way.
-
-    An escaped slash, a parameter or a doubled slash means one thing to one framework and another to the next; a policy that
-    counts segments cannot know which. Without normalization dots can be read in two ways as well.
-    """
-    return AMBIGUOUS + _AMBIGUOUS_DOTS if level == "NONE" else AMBIGUOUS
-
-
-def is_ambiguous(path: str, level: Level) -> bool:
-    """The normalized `path` (without its query) can be read in more than one way."""
-    return re.search(ambiguity(level), path) is not None
+def is_ambiguous(path: str) -> bool:
+    """The normalized `path` (without its query) can be read in more than one way, and no policy can know in which."""
+    return re.search(AMBIGUOUS, path) is not None
 
 
 def _without_parameters(path: str) -> str:

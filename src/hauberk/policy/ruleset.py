@@ -112,7 +112,7 @@ class _Order:
         found = tuple(policies)
         self._deny = _Group(found, Action.DENY)
         self._allow = _Group(found, Action.ALLOW)
-        self.ambiguities = () if paths.ambiguous else ambiguities(found, paths.level)
+        self.ambiguities = () if paths.ambiguous else ambiguities(found)
 
     def judge(self, facts: Facts) -> Judgement:
         denied = self._deny.of(facts).first(facts)

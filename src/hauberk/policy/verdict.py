@@ -10,6 +10,7 @@ from hauberk.policy.trace import PolicyTrace
 
 # The names in Envoy's records of what no rule decided.
 AMBIGUOUS_PATH: Final = "hauberk-ambiguous-path"
+AMBIGUOUS_HOST: Final = "hauberk-ambiguous-host"
 AMBIGUOUS_METHOD: Final = "hauberk-ambiguous-method"
 AMBIGUOUS_HEADER: Final = "hauberk-ambiguous-header"
 NO_ALLOW_MATCHED: Final = "hauberk-no-allow-matched"  # denied
@@ -20,6 +21,7 @@ NO_PROVIDER: Final = "hauberk-no-provider"  # CUSTOM whose provider is not known
 
 _REASONS: Final = {
     AMBIGUOUS_PATH: "the path can be read in more than one way, and policies ask about paths",
+    AMBIGUOUS_HOST: "the host is none, or two, and policies ask about hosts",
     AMBIGUOUS_METHOD: "the method is in lower case, which programs may take for another, and policies ask about methods",
     AMBIGUOUS_HEADER: "a blank stands at an end of a header's value, which programs cut off, and policies ask about the header",
     NO_ALLOW_MATCHED: "ALLOW policies select the workload and none of their rules matches",

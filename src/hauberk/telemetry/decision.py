@@ -28,6 +28,7 @@ _REASONS: Final = {
     "hauberk-no-allow-matched": _NOBODY,
     "hauberk-no-allow-policy": "no ALLOW policy",
     "hauberk-ambiguous-path": "ambiguous path",
+    "hauberk-ambiguous-host": "ambiguous host",
     "hauberk-ambiguous-method": "ambiguous method",
     "hauberk-ambiguous-header": "ambiguous header",
     "hauberk-two-tokens": "two tokens in one place",

@@ -71,7 +71,7 @@ class HttpRules:
         """DENY, then ALLOW, of `policies`; None: there is nothing to decide."""
         denying, allowing = rules_of(policies, Action.DENY), rules_of(policies, Action.ALLOW)
         allows = any(policy.action is Action.ALLOW for policy in policies)
-        ambiguous = () if self._paths.ambiguous else ambiguities(policies, self._paths.level)
+        ambiguous = () if self._paths.ambiguous else ambiguities(policies)
         if not denying and not allows and not ambiguous:
             return None
         asked = [(rule, False) for rule in denying] + [(rule, True) for rule in allowing]

@@ -43,6 +43,12 @@ def test_a_blank_at_an_end_of_a_value_is_refused_where_policies_ask_about_the_he
     assert refused_as(about_header(), headers={"x-other": (value,)}) is None
 
 
+@pytest.mark.parametrize("host", ["web,other", "user@web"])
+def test_what_is_no_host_or_two_is_refused_where_policies_ask_about_hosts(host: str) -> None:
+    assert refused_as(policy(hosts=["other"]), host=host) == "hauberk-ambiguous-host"
+    assert refused_as(policy(methods=["PUT"]), host=host) is None
+
+
 def test_blanks_between_values_are_none_at_an_end() -> None:
     assert refused_as(about_header(), headers={"x-tenant": ("a b", "c")}) is None
     assert refused_as(about_header(), headers={"x-tenant": ("",)}) is None
