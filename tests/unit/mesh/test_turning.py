@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 
@@ -50,7 +50,7 @@ def steps(*wanted: Modes) -> list[tuple[Modes, Modes]]:
 def test_at_every_step_a_sidecar_takes_what_its_callers_send_and_sent_one_step_before(before: MtlsMode, after: MtlsMode) -> None:
     found = steps(Modes(before), Modes(after))
     assert found[-1] == (Modes(after), Modes(after))
-    for (takes_before, sent), (taken, told) in zip(found, found[1:], strict=False):
+    for (takes_before, sent), (taken, told) in pairwise(found):
         # Told together, some callers hear before the sidecar and some after it.
         for callers, sidecar in product((sent, told), (takes_before, taken)):
             assert takes(sidecar)[is_mutual(callers)]
