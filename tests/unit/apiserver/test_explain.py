@@ -1,0 +1,63 @@
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.unit.apiserver.serving import Api, codes
+
+SERVICE = "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{name: http, port: 80}]}}"
+POD = (
+    "{apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, "
+    "spec: {containers: [{name: a, command: [x], ports: [{containerPort: 80}]}]}}"
+)
+POLICY = (
+    "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p}, "
+    "spec: {action: DENY, rules: [{to: [{operation: {methods: [POST]}}]}]}}"
+)
+QUESTION = {"from": "default/me", "to": "web", "method": "POST", "path": "/"}
+
+
+async def explain(api: Api, **body: Any) -> tuple[int, Any]:
+    return await api.request("POST", "/v1/explain", body)
+
+
+async def test_a_request_is_predicted_now_and_as_it_would_have_been(api: Api) -> None:
+    await api.apply(SERVICE, POD)
+    before = datetime.now(UTC).isoformat()
+    await api.apply(POLICY)
+    _, now = await explain(api, question=QUESTION)
+    _, then = await explain(api, question=QUESTION, at=before)
+    assert (now["verdict"], now["decidedBy"]) == ("deny", {"policy": "default/p", "rule": "0"})
+    assert (then["verdict"], then["policies"]) == ("allow", [])
+
+
+async def test_what_has_happened_is_explained_when_the_policy_is_gone(api: Api) -> None:
+    await api.apply(SERVICE, POD, POLICY)
+    record = {
+        "time": datetime.now(UTC).isoformat(),
+        "source": {"identity": "spiffe://cluster.local/ns/default/sa/me"},
+        "destination": {"pod": "web", "namespace": "default", "service": "web.default.svc.cluster.local", "port": 80},
+        "method": "POST",
+        "path": "/",
+        "status": 403,
+        "decision": {"verdict": "deny", "policy": "default/p", "rule": "0"},
+    }
+    await api.request("DELETE", "/v1/objects/ap/default/p")
+    await api.request("DELETE", "/v1/objects/svc/default/web")
+    status, found = await explain(api, record=record)
+    assert (status, found["decidedBy"], found["policies"][0]["matched"]) == (200, {"policy": "default/p", "rule": "0"}, True)
+    _, found = await explain(api, record={**record, "time": "2020-01-01T00:00:00Z"})
+    assert (found["verdict"], found["objectsComplete"], found["policies"]) == ("deny", False, [])
+    assert "all that is known is what the record tells" in found["warnings"][0]
+
+
+async def test_what_cannot_be_answered_is_refused_with_a_remedy(api: Api) -> None:
+    await api.apply(SERVICE, POD)
+    for body, expected in (
+        ({"question": {"to": "wep"}}, 422),
+        ({"question": {"to": "web", "colour": "red"}}, 422),
+        ({}, 400),
+        ({"question": {"to": "web"}, "record": {}}, 400),
+        ({"question": {"to": "web"}, "at": "tomorrow"}, 400),
+        ({"record": {"time": "never"}}, 400),
+    ):
+        status, found = await explain(api, **body)
+        assert (status, codes(found)) == (expected, ["HBK0505"]), body
