@@ -60,9 +60,14 @@ def lines(mesh: Mesh, document: Document) -> Iterator[str]:
             yield from _service(mesh, document)
         case "AuthorizationPolicy" | "PeerAuthentication":
             yield from _policy(mesh, document)
+            yield from _analysis(mesh, document)
+        case "RateLimitPolicy":
+            yield from _block("Says", output.as_yaml(document.get("spec") or {}).splitlines())
+            yield from _analysis(mesh, document)
         case "RequestAuthentication":
             yield from _policy(mesh, document)
             yield from issuers.lines(document, mesh.api("GET", "/v1/status").get("issuers") or [])
+            yield from _analysis(mesh, document)
         case _:
             rest = {name: value for name, value in document.items() if name not in ("apiVersion", "kind", "metadata", "status")}
             yield from _block("Content", output.as_yaml(rest).splitlines() if rest else [])
@@ -158,7 +163,7 @@ def _mesh_view(mesh: Mesh, namespace: str, labels: dict[str, str]) -> Iterator[s
     policies = [each for each in _of_kind(mesh, "authorizationpolicies") if _applies(each, namespace, labels)]
     rows = [
         f"{each['metadata']['namespace']}/{each['metadata']['name']}: {get(each, 'spec', 'action', default='ALLOW')}, "
-        f"{len(get(each, 'spec', 'rules', default=[]))} rules"
+        f"{len(get(each, 'spec', 'rules', default=[]))} rules{', dry run' if views.is_dry_run(each) else ''}"
         for each in policies
     ]
     tokens = [each for each in _of_kind(mesh, "requestauthentications") if _applies(each, namespace, labels)]
@@ -175,7 +180,8 @@ def _of_kind(mesh: Mesh, plural: str) -> list[Document]:
 def _applies(policy: Document, namespace: str, labels: dict[str, str]) -> bool:
     selector: dict[str, str] = get(policy, "spec", "selector", "matchLabels", default={})
     within = policy["metadata"]["namespace"] in (namespace, _ROOT_NAMESPACE)
-    return within and selector.items() <= labels.items()
+    # What is attached to something by name is none of a sidecar's business.
+    return within and not views.targets(policy) and selector.items() <= labels.items()
 
 
 def _effective_mode(applying: list[Document]) -> str:
@@ -236,6 +242,15 @@ def _service(mesh: Mesh, service: Document) -> Iterator[str]:
     labels = get(service, "spec", "selector", default={})
     yield _field("Selector", views.pairs(labels))
     yield from _pods(mesh, namespace, labels)
+
+
+def _analysis(mesh: Mesh, document: Document) -> Iterator[str]:
+    """What there is to say of the object as it stands among the others."""
+    metadata = document["metadata"]
+    found = mesh.api("POST", "/v1/analyze", {"namespace": metadata["namespace"]})["problems"]
+    about = f"{document['kind']}/{metadata['namespace']}/{metadata['name']}"
+    rows = [f"{each['severity']} {each['code']}: {each['path']}: {each['message']}" for each in found if each.get("object") == about]
+    yield from _block("Analysis", rows)
 
 
 def _policy(mesh: Mesh, policy: Document) -> Iterator[str]:

@@ -119,9 +119,41 @@ def _mode(policy: Document) -> str:
     return str(get(policy, "spec", "mtls", "mode", default="UNSET")) + extra
 
 
+def targets(policy: Document) -> list[str]:
+    """What a policy is attached to by name."""
+    single = get(policy, "spec", "targetRef")
+    listed = [*([single] if single else []), *get(policy, "spec", "targetRefs", default=[])]
+    return [f"{str(each.get('kind', '')).lower()}/{each.get('name')}" for each in listed]
+
+
+def is_dry_run(policy: Document) -> bool:
+    """The policy is tried, and not enforced."""
+    return str(get(policy, "metadata", "annotations", "istio.io/dry-run", default="")).lower() in ("1", "t", "true")
+
+
+def limits(policy: Document) -> list[str]:
+    """The limits of a RateLimitPolicy, each in a few words."""
+    found = get(policy, "spec", "limits", default=[])
+    return [f"{each.get('requests')}/{each.get('per')}{' by ' + ' '.join(each['by']) if each.get('by') else ''}" for each in found]
+
+
 def _selected(policy: Document) -> str:
     labels = get(policy, "spec", "selector", "matchLabels")
-    return pairs(labels) if labels else "all"
+    return ",".join(targets(policy)) or (pairs(labels) if labels else "all")
+
+
+def _action(policy: Document) -> Shown:
+    action = str(get(policy, "spec", "action", default="ALLOW"))
+    return middling(f"{action} (dry run)") if is_dry_run(policy) else action
+
+
+def _issuers(policy: Document) -> str:
+    return ",".join(str(each.get("issuer") or "any") for each in get(policy, "spec", "jwtRules", default=[])) or "-"
+
+
+def _limits(policy: Document) -> Shown:
+    told = ", ".join(limits(policy))
+    return middling(f"{told} (dry run)") if is_dry_run(policy) else told
 
 
 NAME = Column("NAME", _text("metadata", "name"))
@@ -158,11 +190,14 @@ COLUMNS: dict[str, Sequence[Column]] = {
     "PeerAuthentication": (NAME, Column("MODE", _mode), Column("SELECTS", _selected), AGE),
     "AuthorizationPolicy": (
         NAME,
-        Column("ACTION", _text("spec", "action", default="ALLOW")),
+        Column("ACTION", _action),
         Column("RULES", lambda each: str(len(get(each, "spec", "rules", default=[])))),
         Column("SELECTS", _selected),
         AGE,
+        Column("PROVIDER", _text("spec", "provider", "name"), wide=True),
     ),
+    "RequestAuthentication": (NAME, Column("ISSUERS", _issuers), Column("SELECTS", _selected), AGE),
+    "RateLimitPolicy": (NAME, Column("LIMITS", _limits), Column("SELECTS", _selected), AGE),
 }
 
 

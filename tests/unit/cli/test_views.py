@@ -43,3 +43,22 @@ def test_a_pod_that_is_being_deleted_is_terminating() -> None:
 
 def test_an_unknown_kind_shows_name_and_age() -> None:
     assert [column.title for column in columns_of("Widget", wide=True, namespaces=False)] == ["NAME", "AGE"]
+
+
+def _policy(kind: str, spec: dict[str, Any], **annotations: str) -> list[str]:
+    document = {"kind": kind, "metadata": {"name": "a", "annotations": annotations}, "spec": spec}
+    chosen = columns_of(kind, wide=False, namespaces=False)
+    return [cell if isinstance(cell, str) else cell.text for cell in rows(chosen, [document])[0]]
+
+
+def test_a_policy_that_is_only_tried_is_told_from_one_that_is_enforced() -> None:
+    assert _policy("AuthorizationPolicy", {"action": "DENY", "rules": [{}]}) == ["a", "DENY", "1", "all", "-"]
+    assert _policy("AuthorizationPolicy", {}, **{"istio.io/dry-run": "true"})[1] == "ALLOW (dry run)"
+
+
+def test_a_policy_shows_what_it_is_attached_to() -> None:
+    targets = {"targetRefs": [{"kind": "Service", "name": "web"}]}
+    assert _policy("RateLimitPolicy", {**targets, "limits": [{"requests": 5, "per": "second", "by": ["source.ip"]}]}) == [
+        *("a", "5/second by source.ip", "service/web", "-"),
+    ]
+    assert _policy("RequestAuthentication", {"jwtRules": [{"issuer": "https://idp.example"}, {}]})[1] == "https://idp.example,any"
