@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from hauberk.cli import lifecycle, session
 from hauberk.cli.failure import Exit, Failure
 from hauberk.cli.invocation import talk
@@ -92,7 +94,7 @@ class _Live:
         self._places = places
         self._asked = asked
         self._api = UnixHttp(places.api_socket)
-        self._key = TestKey()
+        self._key = TestKey(ec.generate_private_key(ec.SECP256R1()))
 
     def results(self) -> Iterator[LiveResult]:
         """The mesh is set up, and every request has been sent."""

@@ -18,12 +18,12 @@ _LIFE: Final = 3600  # seconds
 
 
 class TestKey:
-    """A private key that never leaves this process."""
+    """A private key (P-256) that never leaves this process."""
 
     __test__ = False
 
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+        self._key = key
 
     def added_to(self, jwks: str) -> str:
         """The key set with this key in it."""

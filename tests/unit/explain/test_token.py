@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from tests.unit.explain.meshes import ORDERS, POLICY, layer, mesh
 
 from hauberk.explain.ask import read_question
@@ -8,7 +9,7 @@ from hauberk.explain.explain import explain
 from hauberk.explain.explanation import Explanation
 from hauberk.policytest.keys import TestKey
 
-KEY = TestKey()
+KEY = TestKey(ec.generate_private_key(ec.SECP256R1()))
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 TOKENS = f"""
 apiVersion: security.istio.io/v1
