@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import commands, control_plane, issuing, policies, size, starting, traffic
+from bench import commands, control_plane, engine, issuing, policies, size, starting, traffic
 from bench.line import Line
 from bench.scale import QUICK, Scale
 from bench.table import show
@@ -24,6 +24,7 @@ GROUPS: dict[str, Callable[[Scale], Iterator[Line]]] = {
     "commands": commands.measure,
     "requests": traffic.measure,
     "policies": policies.measure,
+    "engine": engine.measure,
     "control-plane": control_plane.measure,
     "issuing": issuing.measure,
 }

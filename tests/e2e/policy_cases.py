@@ -188,7 +188,7 @@ def _case(chance: random.Random) -> Case:
         ipv6=chance.random() < 0.2,
         sni=chance.choice(("", "web.shop", "other")),
         port=chance.choice((8080, 8080, 8081)),
-        method=chance.choice(("GET", "GET", "POST", "PUT")),
+        method=chance.choice(("GET", "GET", "POST", "PUT", "get")),
         path=path,
         host=chance.choice(("web", "WEB", "web:80", "web.shop", "web.shop.:8080", "a.shop", "A.Shop:80", "[::1]:80", "b.example", "web.")),
         tenants=chance.choice(((), (), ("acme",), ("acme", "umbrella"), ("",), ("umbrella",), ("axme",))),
