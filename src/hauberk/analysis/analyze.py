@@ -48,6 +48,12 @@ def analyze(world: World, concerning: Collection[ObjectKey] | None = None) -> tu
     return tuple(sorted(dict.fromkeys(found), key=lambda each: order.get(each.about, len(order))))
 
 
+def own_remarks(world: World) -> tuple[Remark, ...]:
+    """What was said of each object by itself when it was applied, and is still so."""
+    items = (item for kind in KINDS for item in world.objects(kind.name))
+    return tuple(Remark(item.key, finding) for item in items for finding in item.findings())
+
+
 def remarks_of(item: ApiObject, world: World) -> Iterator[Remark]:
     """What is to be said of one object, apart from what comparing all rules shows."""
     return (Remark(item.key, finding) for finding in _findings(item, world))

@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from hauberk.analysis.analyze import analyze
+from hauberk.analysis.analyze import analyze, own_remarks
+from hauberk.analysis.remark import Remark
 from hauberk.analysis.world import World
 from hauberk.api.manifest import Manifest
 from hauberk.api.problem import Problem
@@ -35,8 +36,13 @@ async def post_analysis(request: Request) -> Response:
 async def _of_mesh(found: Parts, namespace: str | None) -> tuple[Problem, ...]:
     world = whole_world(lambda kind: found.store.list(kind).items, found)
     standing = () if found.pilot is None else found.pilot.problems
-    remarks = await asyncio.to_thread(analyze, world)
-    return (*standing, *as_problems(of_namespace(remarks, namespace)))
+    here = (each for each in standing if namespace is None or f"/{namespace}/" in each.object)
+    remarks = await asyncio.to_thread(_remarks, world)
+    return (*here, *as_problems(of_namespace(remarks, namespace)))
+
+
+def _remarks(world: World) -> tuple[Remark, ...]:
+    return (*own_remarks(world), *analyze(world))
 
 
 async def _of_files(found: Parts, asked: AnalyzeRequest) -> tuple[Problem, ...]:

@@ -48,3 +48,10 @@ async def test_a_dry_run_says_all_of_it_and_an_apply_what_needs_no_comparing(api
     _, body = await api.apply(WIDE, LOST)
     assert codes(body) == ["HBK0344"]
     assert (body["problems"][0]["file"], body["problems"][0]["line"]) == ("1.yaml", 5)
+
+
+async def test_what_was_said_of_an_object_when_it_was_applied_is_said_again(api: Api) -> None:
+    await api.apply(DEPLOYMENT, SERVICE, SLIM.replace("sa/default", "*/x"))
+    assert await analyzed(api) == [("HBK0306", "slim")]
+    status, body = await api.request("POST", "/v1/analyze", {})
+    assert (status, body["problems"][0]["path"]) == (200, "spec.rules[0].from[0].source.principals[0]")
