@@ -136,7 +136,7 @@ class KeyRing:
         async with asyncio.TaskGroup() as tasks:
             async for events in self._objects.subscribe({RequestAuthentication.__name__}):
                 self._adopt()
-                # Whoever applies a rule again has perhaps mended what was wrong: it is not left to the backoff.
+                # Whoever changes a rule is not left to the refresh or the backoff: he may have mended what was wrong.
                 again = self._try_again({event.object.key for event in events})
                 for source in running.keys() - (self._states.keys() - again):
                     running.pop(source).cancel()
@@ -144,10 +144,10 @@ class KeyRing:
                     running[source] = tasks.create_task(self._poll(source), name=f"jwks:{source}")
 
     def _try_again(self, changed: Collection[ObjectKey]) -> frozenset[KeySource]:
-        failed = [state for state in self._states.values() if state.problem and any(use.object in changed for use in state.uses)]
-        for state in failed:
+        named = [state for state in self._states.values() if any(use.object in changed for use in state.uses)]
+        for state in named:
             self._states[state.source] = replace(state, tried=False)
-        return frozenset(state.source for state in failed)
+        return frozenset(state.source for state in named)
 
     def _wanted(self) -> dict[KeySource, tuple[Use, ...]]:
         found: dict[KeySource, list[Use]] = {}

@@ -233,16 +233,18 @@ async def test_what_no_rule_names_any_more_is_not_asked_and_not_told(tmp_path: P
     await during(ring, act)
 
 
-async def test_whoever_applies_a_rule_again_does_not_wait_for_the_backoff(tmp_path: Path) -> None:
+async def test_whoever_changes_a_rule_waits_neither_for_the_backoff_nor_for_the_refresh(tmp_path: Path) -> None:
     world = World(tmp_path, authentication("a", URI))
     ring = world.ring()
 
     async def act() -> None:
         await world.pass_(600)
-        world.answers[SOURCE] = FIRST
-        world.change(authentication("a", URI, timeout="1s"))
-        await world.rest()
-        assert world.told[-1] == {SOURCE: IssuerKeys(FIRST)}
+        for number, keys in enumerate((FIRST, SECOND)):
+            world.answers[SOURCE] = keys
+            world.change(authentication("a", URI, timeout=f"{number + 1}s"))
+            await ring.settled()
+            await world.rest()
+            assert world.told[-1] == {SOURCE: IssuerKeys(keys)}
 
     await during(ring, act)
 
