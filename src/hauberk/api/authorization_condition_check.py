@@ -23,7 +23,7 @@ from hauberk.api.policy_values import (
 )
 from hauberk.api.sift import near_remedy
 
-MOST_CONDITIONS = 128  # of one rule
+MOST_CONDITIONS = 512  # of one rule
 
 OF_KIND: Final[dict[ConditionKind, Check]] = {
     ConditionKind.HEADER: check_text,

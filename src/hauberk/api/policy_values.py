@@ -74,7 +74,7 @@ def check_request_principal(at: Location, value: str) -> Iterator[Finding]:
 def check_namespace(at: Location, value: str) -> Iterator[Finding]:
     """A name in which every star stands for any characters."""
     if "/" in value:
-        yield Finding("HBK0110", at, f"{value!r} is no namespace: it may hold no /")
+        yield Finding("HBK0305", at, f"{value!r} matches nobody: no namespace has a / in its name", "write the name alone")
     elif value.count("*") > MOST_STARS:
         yield Finding("HBK0307", at, f"{value!r} has more than {MOST_STARS} stars")
 
