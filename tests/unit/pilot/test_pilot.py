@@ -7,9 +7,10 @@ from pathlib import Path
 
 import grpc.aio
 import pytest
-from tests.unit.pilot.worlds import Objects, Proxy, Translator, namespace_object, pod, policy, service
+from tests.unit.pilot.worlds import Objects, Proxy, Translator, authentication, namespace_object, pod, policy, service
 from tests.unit.xds.envoys import listener
 
+from hauberk.mesh.issuer_keys import IssuerKeys, KeySource
 from hauberk.pilot.pilot import Pilot
 from hauberk.pilot.status import PushResult
 
@@ -233,3 +234,35 @@ async def test_a_proxy_that_refuses_has_not_acknowledged_and_a_later_change_is_n
         world.objects.put(service("db"))
         later = await world.wait()
         assert (later.acknowledged, later.problems) == (later.affected, ())
+
+
+async def test_keys_reach_those_they_concern_without_any_change_of_objects_and_are_waited_for(world: World) -> None:
+    async with Proxy("web-1", "shop").connected(world.address) as web, Proxy("api-1", "shop").connected(world.address):
+        world.objects.put(authentication("users", "https://keys.example/"))
+        await world.wait()
+        await world.synced(2)
+        known = {KeySource("https://keys.example/"): IssuerKeys("the-keys")}
+        web.hold_back()
+        pushes = world.pilot.counters.affected
+        world.pilot.believe(known)
+        assert world.pilot.counters.affected == pushes + 1
+        settled = asyncio.create_task(world.pilot.settle(PATIENCE))
+        await asyncio.sleep(0)
+        assert not settled.done()
+        web.go_on()
+        await settled
+        assert web.inbound_version() == listener("inbound", version="the-keys").version
+        world.pilot.believe(dict(known))
+        assert world.pilot.counters.affected == pushes + 1
+
+
+async def test_who_does_not_answer_is_waited_for_no_longer_than_one_may(world: World) -> None:
+    async with Proxy("web-1", "shop").connected(world.address) as web:
+        world.objects.put(authentication("users", "https://keys.example/"))
+        await world.wait()
+        web.hold_back()
+        world.pilot.believe({KeySource("https://keys.example/"): IssuerKeys("the-keys")})
+        await world.pilot.settle(0.05)
+        web.go_on()
+        await world.pilot.settle(PATIENCE)
+        assert web.inbound_version() == listener("inbound", version="the-keys").version

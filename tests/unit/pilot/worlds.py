@@ -13,6 +13,7 @@ from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.metadata import ApiObject, Metadata, ObjectKey
 from hauberk.api.namespace import Namespace
 from hauberk.api.pod import Pod
+from hauberk.api.request_authentication import RequestAuthentication
 from hauberk.api.service import Service
 from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.sources.change import Event, EventType, Listing
@@ -36,6 +37,11 @@ def service(name: str, *, namespace: str = "shop") -> Service:
 def policy(name: str, *, namespace: str = "shop", app: str = "web") -> AuthorizationPolicy:
     document = {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": name, "namespace": namespace}}
     return AuthorizationPolicy.model_validate({**document, "spec": {"selector": {"matchLabels": {"app": app}}}})
+
+
+def authentication(name: str, uri: str, *, app: str = "web") -> RequestAuthentication:
+    spec = {"selector": {"matchLabels": {"app": app}}, "jwtRules": [{"issuer": "https://idp.example", "jwksUri": uri}]}
+    return RequestAuthentication.model_validate({"metadata": {"name": name, "namespace": "shop"}, "spec": spec})
 
 
 def namespace_object(name: str) -> Namespace:
@@ -122,6 +128,7 @@ def _namespace(namespace: str, services: dict[ObjectKey, Service]) -> tuple[Reso
 
 def _pod(inbound: object) -> tuple[Resource, ...]:
     names = [each.metadata.name for each in inbound.policies]  # type: ignore[attr-defined]  # Inbound, whose import this file can do without
+    names += [each.keys.jwks for each in inbound.tokens]  # type: ignore[attr-defined]
     bad = any(name == "bad" for name in names)
     return (listener("inbound", version="bad" if bad else "-".join(names) or "none"),)
 
