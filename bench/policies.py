@@ -24,7 +24,7 @@ from bench.line import Line, absent, typical
 from bench.processes import cpu_seconds
 from bench.scale import Scale
 from bench.traffic import read_wrk
-from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.api.authorization_policy import DRY_RUN, AuthorizationPolicy
 from hauberk.api.metadata import ApiObject
 from hauberk.api.pod import Pod
 from hauberk.api.pod_status import PodIP, PodStatus
@@ -87,6 +87,7 @@ def _kinds() -> Mapping[str, list[AuthorizationPolicy]]:
         NONE: [],
         ONE: [_policy(0, **_from([_CALLER]), **_to([_PATH]))],
         MANY: [_policy(0, **_from(principals), **_to(paths))],
+        "a rule, and another in dry-run": [_policy(0, **_from([_CALLER]), **_to([_PATH])), _in_dry_run(_policy(1, **_to(["/other"])))],
         "1,000 policies of one principal": [_policy(number, **_from([each])) for number, each in enumerate(principals)],
         "1,000 policies of one principal and 20 paths": [_policy(n, **_from([each]), **_to(paths)) for n, each in enumerate(principals)],
         "1,000 policies of one path": [_policy(number, **_to([f"/api/resource-{number}*"])) for number in range(1000)],
@@ -111,6 +112,10 @@ def _policy(number: int, app: str = "", **rule: Any) -> AuthorizationPolicy:
     metadata = {"name": f"policy-{number:04}", "namespace": _NAMESPACE}
     selector = {"selector": {"matchLabels": {"app": app}}} if app else {}
     return AuthorizationPolicy.model_validate({"metadata": metadata, "spec": {"action": "ALLOW", "rules": [rule], **selector}})
+
+
+def _in_dry_run(policy: AuthorizationPolicy) -> AuthorizationPolicy:
+    return policy.model_copy(update={"metadata": policy.metadata.model_copy(update={"annotations": {DRY_RUN: "true"}})})
 
 
 @contextmanager

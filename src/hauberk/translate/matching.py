@@ -30,7 +30,7 @@ from hauberk.policy.rule import NormalRule
 from hauberk.policy.trust_domains import TrustDomains
 from hauberk.translate.matching_clause import Ask, Clause, Factor, Outcome, answered, build_clause
 from hauberk.translate.matching_identity import UsualIdentities
-from hauberk.translate.matching_predicate import Predicate, predicate_of
+from hauberk.translate.matching_predicate import Predicate, always, predicate_of
 from hauberk.translate.matching_split import ExactSplit, Split, splits_of
 
 Matcher = matcher_pb2.Matcher
@@ -44,8 +44,11 @@ _PORT: Final = Attribute(Kind.PORT)
 _MANY: Final = 8
 # How much larger than what was written a tree may be.
 _GROWTH: Final = 2
-_SMALL: Final = 16
+_STAGES: Final = 2
+_SMALL: Final = 48
 _DEEPEST: Final = 4
+# Of so many clauses a tree can nearly always be made, or it is not worth it.
+_BLOCK: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,9 @@ def _at(port: int | None, clauses: Iterable[Clause]) -> list[Clause]:
 
 def _staged(clauses: Iterable[Clause], behind: OnMatch) -> OnMatch:
     # What denies and what allows each in a tree of its own: the names of many that allow are then in no branch before those that deny.
-    stages = [list(group) for _, group in groupby(clauses, key=lambda clause: clause.outcome.allowed)]
-    for stage in reversed(stages):
+    found = list(clauses)
+    stages = [list(group) for _, group in groupby(found, key=lambda clause: clause.outcome.allowed)]
+    for stage in reversed(stages) if len(stages) == _STAGES else [found]:
         behind = _matcher(stage, behind, _DEEPEST) or behind
     return behind
 
@@ -107,7 +111,7 @@ def _matcher(clauses: Sequence[Clause], behind: OnMatch | None, depth: int) -> O
     if not reached:
         return behind
     best = _best(reached) if depth and len(reached) > _FEW else None
-    return _tree(best, behind, depth - 1) if best is not None else _list(reached, behind)
+    return _tree(best, behind, depth - 1) if best is not None else _list(_steps(reached, depth), behind)
 
 
 def _reached(clauses: Iterable[Clause]) -> Iterator[Clause]:
@@ -123,15 +127,15 @@ def _reached(clauses: Iterable[Clause]) -> Iterator[Clause]:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A tree: what is asked in each branch, and behind them. `cost` is how many clauses a request meets at most."""
+    """A tree: what is asked in each branch, and behind them. `cost` is how many clauses a request meets that is in a branch."""
 
     split: Split
     branches: dict[str, list[Clause]]
     behind: list[Clause]
 
     @property
-    def cost(self) -> int:
-        return max(map(len, self.branches.values())) + len(self.behind)
+    def cost(self) -> float:
+        return sum(map(len, self.branches.values())) / len(self.branches) + len(self.behind)
 
 
 def _best(clauses: Sequence[Clause]) -> _Plan | None:
@@ -178,29 +182,32 @@ def _tree(plan: _Plan, behind: OnMatch | None, depth: int) -> OnMatch:
 # --- lists
 
 
-def _list(clauses: Sequence[Clause], behind: OnMatch | None) -> OnMatch:
-    """One clause after the other; none of them always holds."""
-    steps = [step for clause in clauses for step in _steps(clause)]
-    for _, group in reversed([(key, list(each)) for key, each in groupby(steps, key=lambda step: step[0] is None)]):
-        behind = _chained(group, behind)
-    assert behind is not None
-    return behind
-
-
 _Step = tuple[Predicate | None, OnMatch]
+"""What is asked, None: nothing, and what follows."""
 
 
-def _chained(steps: Sequence[_Step], behind: OnMatch | None) -> OnMatch:
-    if steps[0][0] is not None:
-        matchers = [FieldMatcher(predicate=predicate, on_match=found) for predicate, found in steps]
-        return OnMatch(matcher=Matcher(matcher_list=Matcher.MatcherList(matchers=matchers), on_no_match=behind))
-    for found in map(itemgetter(1), reversed(steps)):
-        behind = OnMatch(matcher=Matcher(matcher_tree=found.matcher.matcher_tree, on_no_match=behind))
-    assert behind is not None
-    return behind
+def _list(steps: Sequence[_Step], behind: OnMatch | None) -> OnMatch:
+    """One step after the other. Not each behind the one before it: Envoy reads messages that are a hundred deep, and no deeper."""
+    if len(steps) == 1 and steps[0][0] is None and not steps[0][1].matcher.HasField("on_no_match"):
+        return OnMatch(matcher=Matcher(matcher_tree=steps[0][1].matcher.matcher_tree, on_no_match=behind))
+    matchers = [FieldMatcher(predicate=predicate or always(), on_match=found) for predicate, found in steps]
+    return OnMatch(matcher=Matcher(matcher_list=Matcher.MatcherList(matchers=matchers), on_no_match=behind))
 
 
-def _steps(clause: Clause) -> Iterator[_Step]:
+def _steps(clauses: Sequence[Clause], depth: int) -> list[_Step]:
+    """Clauses of which no tree can be made: of fewer of them it may be possible, because less would have to be repeated."""
+    if not depth or len(clauses) <= _BLOCK:
+        return [step for clause in clauses for step in _asked(clause)]
+    middle = len(clauses) // 2
+    return [step for half in (clauses[:middle], clauses[middle:]) for step in _half(half, depth)]
+
+
+def _half(clauses: Sequence[Clause], depth: int) -> list[_Step]:
+    best = _best(clauses)
+    return [(None, _tree(best, None, depth - 1))] if best is not None else _steps(clauses, depth)
+
+
+def _asked(clause: Clause) -> Iterator[_Step]:
     """What is asked for `clause`: predicates with what follows, or, without a predicate, a tree that is looked up in any case."""
     end = decided(clause.outcome)
     found = _largest_set(clause)

@@ -40,7 +40,9 @@ TOKENS: Final = "envoy.filters.http.jwt_authn"
 VERIFIED: Final = "payload"
 
 # Expressions are bounded in length by Envoy: many values are asked in several.
-_LONGEST: Final = 4000
+_LONGEST: Final = 16_000
+# Questions of so many values may be kept.
+_USUAL: Final = 64
 # What may follow a path. Not a dot: it matches no byte that is not UTF-8, and a query may hold any.
 _QUERY: Final = r"(?:[?#]\C*)?"
 
@@ -88,8 +90,24 @@ def _alternative(alternative: Alternative) -> Predicate:
 
 def predicate_of_ask(ask: Ask) -> Predicate:
     """Whether the question is answered by yes."""
+    return _usual_ask(ask) if len(ask.patterns) <= _USUAL else _ask(ask)
+
+
+@lru_cache(maxsize=4096)
+def _usual_ask(ask: Ask) -> Predicate:
+    # Many rules ask the same: the same paths of each caller, the same callers for each path.
+    return _ask(ask)
+
+
+def _ask(ask: Ask) -> Predicate:
     holds = any_of(list(_any_of_patterns(ask.attribute, ask.patterns)))
     return not_(holds) if ask.negated else holds
+
+
+@lru_cache(maxsize=1)
+def always() -> Predicate:
+    """What holds of every request: it has a method."""
+    return not_(text_is(Attribute(Kind.METHOD), Text(exact="")))
 
 
 def all_of(found: Sequence[Predicate]) -> Predicate:
