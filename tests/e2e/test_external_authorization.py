@@ -54,6 +54,8 @@ extensionProviders:
   envoyExtAuthzHttp: {{service: {outside}, port: 9100, pathPrefix: /check, headersToUpstreamOnAllow: [x-user]}}
 - name: open
   envoyExtAuthzGrpc: {{service: {HOST}, port: 9000, timeout: 0.2s, failOpen: true}}
+- name: dns
+  envoyExtAuthzHttp: {{service: authz.invalid, port: 80}}
 - name: dead
   envoyExtAuthzGrpc: {{service: dead.{NAMESPACE}, port: 9000, statusOnError: "418"}}
 - name: no-service
@@ -188,7 +190,7 @@ def test_authorizers_of_the_mesh_are_called_with_mutual_tls(guarded: Guarded) ->
         *(("grpc", path, 403) for path in (GARBAGE, ERROR, CLOSE, SLOW)),
         ("grpc", UNMEANT, 500),
         *(("http", path, 503) for path in (GARBAGE, ERROR, CLOSE, SLOW)),
-        ("dead", "/dead", 403),
+        *((provider, f"/{provider}", 403) for provider in ("dead", "dns")),
     ],
 )
 def test_without_a_clear_answer_a_request_is_refused(guarded: Guarded, provider: str, path: str, status: int) -> None:

@@ -16,7 +16,7 @@ from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
 from hauberk.api.extension_provider import EnvoyExtAuthzGrpc
 from hauberk.api.metadata import ObjectKey
-from hauberk.envoy.message import duration, socket_address, uint32
+from hauberk.envoy.message import boolean, duration, socket_address, uint32
 from hauberk.envoy.name import ClusterName, outbound
 from hauberk.mesh.endpoints import ServiceEndpoints, ServicePeers
 from hauberk.mesh.external_authorizer import Authorizer
@@ -85,6 +85,8 @@ def _outside(authorizer: Authorizer, limits: Limits) -> Cluster:
         name=name,
         type=Cluster.DiscoveryType.STATIC if _is_address(authorizer.host) else Cluster.DiscoveryType.STRICT_DNS,
         dns_lookup_family=Cluster.DnsLookupFamily.V4_PREFERRED,
+        # A name that cannot be looked up just now must not keep a sidecar from starting.
+        wait_for_warm_on_init=boolean(False),
         connect_timeout=duration(limits.connect_timeout),
         per_connection_buffer_limit_bytes=uint32(connection.BUFFER_LIMIT),
         circuit_breakers=connection.circuit_breakers(),
