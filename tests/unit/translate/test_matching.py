@@ -4,9 +4,11 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pytest
 from tests.unit.translate.envoy_matcher import Matcher, Values, name_of
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.envoy.message import encode
 from hauberk.policy.facts import Facts, observe
 from hauberk.policy.matching import rule_matches
 from hauberk.policy.normalize import normalize
@@ -145,7 +147,7 @@ def random_facts(chance: random.Random) -> Facts:
 
 def test_the_first_rule_that_matches_is_found_whatever_tree_was_made() -> None:
     chance = random.Random(5)
-    for _ in range(150):
+    for _ in range(40):
         domains = chance.choice([MESH, FEDERATED])
         rules = rules_of(*(random_rule(chance) for _ in range(chance.choice([1, 3, 8, 30, 60]))), domains=domains)
         port = chance.choice([None, 80])
@@ -154,3 +156,107 @@ def test_the_first_rule_that_matches_is_found_whatever_tree_was_made() -> None:
             facts = random_facts(chance)
             if port in (None, facts.request.port):
                 assert name_of(matcher, seen(facts)) == first(rules, facts), (facts, rules)
+
+
+# --- what trees look like
+
+
+def policies_of(*rules: dict[str, Any]) -> list[NormalRule]:
+    return [rule for number, each in enumerate(rules) for rule in rules_of(each, name=f"p{number:04}", domains=TrustDomains())]
+
+
+def compiled(rules: Sequence[NormalRule]) -> Matcher:
+    return matcher_of(rules, TrustDomains())
+
+
+def longest(matcher: Matcher) -> int:
+    """How many predicates and look-ups a request meets at most."""
+    if matcher.WhichOneof("matcher_type") == "matcher_tree":
+        tree = matcher.matcher_tree
+        table = tree.exact_match_map if tree.WhichOneof("tree_type") == "exact_match_map" else tree.prefix_match_map
+        here = 1 + max(map(_behind, table.map.values()))
+    else:
+        here = sum(1 + _behind(each.on_match) for each in matcher.matcher_list.matchers)
+    return here + (_behind(matcher.on_no_match) if matcher.HasField("on_no_match") else 0)
+
+
+def _behind(found: Matcher.OnMatch) -> int:
+    return longest(found.matcher) if found.HasField("matcher") else 0
+
+
+def nesting(message: Any) -> int:
+    inner = [
+        nesting(each)
+        for field, value in message.ListFields()
+        if field.message_type is not None
+        for each in (value.values() if hasattr(value, "values") else value if hasattr(value, "append") else [value])
+        if hasattr(each, "ListFields")
+    ]
+    return 1 + max(inner, default=0)
+
+
+def source(*principals: str) -> dict[str, Any]:
+    return {"from": [{"source": {"principals": list(principals)}}]}
+
+
+def operation(*paths: str) -> dict[str, Any]:
+    return {"to": [{"operation": {"paths": list(paths)}}]}
+
+
+MANY = [f"cluster.local/ns/shop/sa/client-{number}" for number in range(200)]
+PLACES = [f"/api/{number}" for number in range(20)]
+ALTERNATING = [source(name) if number % 2 else operation(f"/x/{number}") for number, name in enumerate(MANY)]
+LARGE = {
+    "one rule of many principals and paths": [source(*MANY) | operation(*PLACES)],
+    "one rule of many sources": [{"from": [{"source": {"principals": [name]}} for name in MANY]} | operation(*PLACES)],
+    "many rules of a principal": [source(name) for name in MANY],
+    "many rules of a principal and paths": [source(name) | operation(*PLACES) for name in MANY],
+    "many rules of a path": [operation(f"/api/{number}/*") for number in range(200)],
+    "many rules of a template": [operation(f"/api/{number}/{{*}}/x") for number in range(200)],
+    "many rules of a header": [{"when": [{"key": "request.headers[x]", "values": [name]}]} for name in MANY],
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_request_meets_few_of_many_rules(name: str) -> None:
+    assert longest(compiled(policies_of(*LARGE[name]))) <= 3
+
+
+def test_rules_of_two_kinds_in_alternation_are_looked_up_in_blocks() -> None:
+    assert longest(compiled(policies_of(*ALTERNATING))) < len(ALTERNATING) // 2
+
+
+@pytest.mark.parametrize("name", [*LARGE, "in alternation"])
+def test_twice_the_rules_make_twice_the_configuration(name: str) -> None:
+    rules = policies_of(*LARGE.get(name, ALTERNATING))
+    if len(rules) > 1:
+        half, whole = (len(encode(compiled(each))) for each in (rules[: len(rules) // 2], rules))
+        assert whole < 2.5 * half
+
+
+def test_equal_rules_make_equal_bytes() -> None:
+    chance = random.Random(9)
+    rules = [random_rule(chance) for _ in range(60)]
+    assert encode(matcher_of(rules_of(*rules))) == encode(matcher_of(rules_of(*rules)))
+
+
+def test_however_many_sets_stand_side_by_side_envoy_can_read_it() -> None:
+    sets = [
+        source(*MANY[number : number + 9]) if number % 2 else {"when": [{"key": f"request.headers[x{number}]", "values": MANY[:9]}]}
+        for number in range(200)
+    ]
+    assert nesting(compiled(policies_of(*sets))) < 90
+
+
+def test_a_namespace_is_a_prefix_for_identities_of_the_usual_form_and_means_the_others_too() -> None:
+    rules = policies_of(*({"from": [{"source": {"namespaces": [f"n{number}"]}}]} for number in range(20)))
+    matcher = compiled(rules)
+    for identity in ("cluster.local/ns/n7/sa/x", "cluster.local/x/ns/n7/y", "cluster.local/ns/n77/sa/x", "cluster.local/job"):
+        facts = observe(Request(port=80), Peer(f"spiffe://{identity}"))
+        assert name_of(matcher, seen(facts)) == first(rules, facts)
+    assert longest(matcher.on_no_match.matcher) == 1
+
+
+def test_what_is_behind_a_rule_that_always_holds_is_left_out() -> None:
+    rules = policies_of(source(MANY[0]), {}, source(MANY[1]))
+    assert MANY[1] not in str(compiled(rules))
