@@ -107,7 +107,15 @@ _RULE: Final = st.fixed_dictionaries(
         "when": st.lists(_condition(), min_size=1, max_size=2),
     },
 )
-_ACTIONS: Final = ("ALLOW", "ALLOW", "ALLOW", "DENY", "DENY", "AUDIT")
+# CUSTOM comes before tokens are verified, and may not ask about callers.
+_CUSTOM_RULE: Final = st.fixed_dictionaries(
+    {},
+    optional={
+        "from": st.lists(_fields({"ipBlocks": _SOURCES["ipBlocks"]}).map(lambda fields: {"source": fields}), min_size=1, max_size=2),
+        "to": st.lists(_fields(_OPERATIONS).map(lambda fields: {"operation": fields}), min_size=1, max_size=2),
+    },
+)
+_ACTIONS: Final = ("ALLOW", "ALLOW", "ALLOW", "ALLOW", "DENY", "DENY", "DENY", "AUDIT", "CUSTOM")
 
 
 @st.composite
@@ -118,14 +126,19 @@ def policies(draw: st.DrawFn) -> tuple[AuthorizationPolicy, ...]:
 
 def _policy(draw: st.DrawFn, number: int) -> AuthorizationPolicy:
     action = draw(st.sampled_from(_ACTIONS))
-    dry_run = action != "AUDIT" and draw(st.integers(0, 3)) == 0
+    dry_run = action in ("ALLOW", "DENY") and draw(st.integers(0, 3)) == 0
     document = {
         "metadata": {
             "name": f"p{number}",
             "namespace": draw(st.sampled_from(("shop", "shop", "istio-system"))),
             "annotations": {"istio.io/dry-run": "true"} if dry_run else {},
         },
-        "spec": {"action": action, "rules": draw(st.lists(_RULE, max_size=4))},
+        "spec": {
+            "action": action,
+            "rules": draw(st.lists(_CUSTOM_RULE if action == "CUSTOM" else _RULE, max_size=4)),
+            # Nobody of that name is known: what would be asked about is denied.
+            "provider": {"name": "nobody"} if action == "CUSTOM" else None,
+        },
     }
     return AuthorizationPolicy.model_validate(document)
 
@@ -188,7 +201,7 @@ def _case(chance: random.Random) -> Case:
         ipv6=chance.random() < 0.2,
         sni=chance.choice(("", "web.shop", "other")),
         port=chance.choice((8080, 8080, 8081)),
-        method=chance.choice(("GET", "GET", "POST", "PUT", "get")),
+        method=chance.choice(("GET", "GET", "POST", "PUT")),
         path=path,
         host=chance.choice(("web", "WEB", "web:80", "web.shop", "web.shop.:8080", "a.shop", "A.Shop:80", "[::1]:80", "b.example", "web.")),
         tenants=chance.choice(((), (), ("acme",), ("acme", "umbrella"), ("",), ("umbrella",), ("axme",))),

@@ -33,8 +33,9 @@ from hauberk.policy.decision import Meshwide, build_ruleset
 from hauberk.policy.facts import observe
 from hauberk.policy.request import Peer, Request
 from hauberk.policy.ruleset import Ruleset
-from hauberk.policy.verdict import MALFORMED, NO_ALLOW_POLICY, Judgement, Verdict
+from hauberk.policy.verdict import MALFORMED, NO_ALLOW_POLICY, NO_PROVIDER, Judgement, Verdict
 from hauberk.telemetry.layout import read_fields
+from hauberk.translate.external_authorization import BAD
 
 _BY_HAND: Final = os.environ.get("HAUBERK_DIFFERENTIAL_SETS")
 SETS: Final = int(_BY_HAND or 150)
@@ -63,7 +64,7 @@ class Bench:
         kept = {key: each for key, each in self.rig.objects.items() if key.kind != "AuthorizationPolicy"}
         self.rig.objects = kept | {each.key: each for each in chosen}
         self.rig.push()
-        return build_ruleset(chosen, Meshwide())
+        return build_ruleset(chosen, Meshwide(providers=frozenset()))
 
     def facts(self, case: Case) -> tuple[Request, Peer]:
         claims = CLAIMS[case.claims]
@@ -245,6 +246,9 @@ def lines(log: Path) -> list[bytes]:
 def names(verdict: Verdict) -> tuple[str, ...]:
     audited = str(verdict.audited[0]) if verdict.audited else ""
     assert verdict.judgement.name != MALFORMED
+    if verdict.judgement.name == NO_PROVIDER:
+        # The filter that finds out comes before the others, which then say nothing.
+        return f"{verdict.custom}{BAD}", "", ""
     return _known(verdict.judgement.name), _known(verdict.dry_run.name if verdict.dry_run else ""), audited
 
 

@@ -80,17 +80,18 @@ class Ruleset:
         rule = None if facts.refused else self._custom.of(facts).first(facts)
         if rule is None:
             return None
-        if len(self._asked) > 1 or (self.providers is not None and not self._asked <= self.providers):
+        # Nobody can be asked about a connection: a server that speaks first would have spoken before the answer.
+        if not facts.request.http or len(self._asked) > 1 or (self.providers is not None and not self._asked <= self.providers):
             return Judgement(False, NO_PROVIDER, rule.id)
         return Judgement(False, EXTERNAL, rule.id) if external is False else None
 
     @cached_property
     def _asked(self) -> frozenset[str]:
-        return frozenset(policy.provider or "" for policy in self.policies if policy.action is Action.CUSTOM)
+        return frozenset(policy.provider or "" for policy in self._enforced if policy.action is Action.CUSTOM)
 
     @cached_property
     def _custom(self) -> _Group:
-        return _Group(self.policies, Action.CUSTOM)
+        return _Group(self._enforced, Action.CUSTOM)
 
     @cached_property
     def _audit(self) -> _Group:

@@ -64,13 +64,13 @@ def encode_decisions(
 ) -> tuple[Resource, Resource]:
     """What the filters MUTUAL and PLAIN of a workload do that `policies` select."""
     normal = [normalize(policy, domains) for policy in policies]
-    mutual, plain = (build_decision(normal, mutual=each) for each in (True, False))
+    mutual, plain = (build_decision(normal, domains, mutual=each) for each in (True, False))
     return _resource(MUTUAL, mutual, origins), _resource(PLAIN, plain, origins)
 
 
-def build_decision(policies: Sequence[NormalPolicy], *, mutual: bool) -> Config:
+def build_decision(policies: Sequence[NormalPolicy], domains: TrustDomains, *, mutual: bool) -> Config:
     """What is kept with a connection that comes through mutual TLS, or otherwise."""
-    questions = Questions(mutual=mutual)
+    questions = Questions(domains, mutual=mutual)
     decision = _decision(policies, questions)
     noted = (*_dry_run(policies, questions), *_audit(policies, questions))
     if mutual:
@@ -100,10 +100,16 @@ def _audit(policies: Sequence[NormalPolicy], questions: Questions) -> list[State
 
 def _verdict(key: str, policies: Sequence[NormalPolicy], questions: Questions, *, upstream: bool = False) -> list[State]:
     """`allow|RULE` or `deny|RULE`; RULE is empty where no rule, but the absence of one, decides. Nothing if nothing is asked."""
+    # Nobody can be asked about a connection before it is too late to refuse it: what CUSTOM would have asked about is denied.
+    asking = [policy for policy in policies if policy.action is Action.CUSTOM and not policy.dry_run]
     denying, allowing = (any(policy.action is action for policy in policies) for action in (Action.DENY, Action.ALLOW))
-    if not (denying or allowing):
+    if not (asking or denying or allowing):
         return []
-    answers = (*_answers(policies, Action.DENY, DENY, questions), *_answers(policies, Action.ALLOW, ALLOW, questions))
+    answers = (
+        *_answers(asking, Action.CUSTOM, DENY, questions),
+        *_answers(policies, Action.DENY, DENY, questions),
+        *_answers(policies, Action.ALLOW, ALLOW, questions),
+    )
     return _first(key, answers, DENY if allowing else ALLOW, upstream=upstream)
 
 
@@ -112,7 +118,7 @@ def _answers(policies: Iterable[NormalPolicy], action: Action, verdict: str, que
     for rule in sorted(rules, key=lambda rule: str(rule.id)):
         asked = rule.for_connections(action)
         if asked is not None:
-            yield _Answer(questions.rule(asked), verdict + str(rule.id))
+            yield _Answer(questions.rule(asked, wide=action is not Action.ALLOW), verdict + str(rule.id))
 
 
 def _led_nowhere() -> Iterator[State]:
