@@ -223,7 +223,7 @@ def test_a_request_meets_few_of_many_rules(name: str) -> None:
 
 
 def test_rules_of_two_kinds_in_alternation_are_looked_up_in_blocks() -> None:
-    assert longest(compiled(policies_of(*ALTERNATING))) < len(ALTERNATING) // 2
+    assert longest(compiled(policies_of(*ALTERNATING[:128]))) < 64
 
 
 @pytest.mark.parametrize("name", [*LARGE, "in alternation"])
