@@ -16,7 +16,8 @@ Ports = Mapping[int, Protocol]
 
 def check_ports(policy: AuthorizationPolicy, world: World) -> Iterator[Finding]:
     """What the rules say of ports, against the ports of the workloads that the policy selects."""
-    if not any(_concerns_ports(clause) for index, rule in enumerate(policy.spec.rules) for clause in rule_clauses(index, rule)):
+    found = (clause for index, rule in enumerate(policy.spec.rules) for clause in rule_clauses(index, rule))
+    if policy.spec.action is not Action.CUSTOM and not any(map(_concerns_ports, found)):
         return
     known = world.selected(policy).ports
     # Where somebody has declared no port at all, any may be open.
@@ -47,20 +48,25 @@ def _check_protocols(index: int, rule: Rule, action: Action, known: tuple[Ports,
     everywhere = any(each.http_only for each in rule_clauses(index, rule) if "to" not in each.at)
     entries: list[tuple[Location, Operation]] = [((*at, "to", n, "operation"), each.operation) for n, each in enumerate(rule.to or ())]
     for place, operation in entries or [(at, Operation())]:
-        if not everywhere and not _asks_http(operation):
-            continue
         meant = {port: speaks for ports in known for port, speaks in ports.items() if _means(operation, port)}
         bytes_only = sorted(port for port, speaks in meant.items() if speaks is Protocol.TCP)
+        if not everywhere and not _asks_http(operation):
+            if bytes_only and action is Action.CUSTOM:
+                yield Finding("HBK0363", place, f"{_speakers(bytes_only)} no HTTP: connections that this rule means are denied there")
+            continue
         # A port that was not named on purpose is no mistake as long as another one speaks HTTP.
         if bytes_only and (operation.ports or len(bytes_only) == len(meant)):
             yield Finding("HBK0348", place, _told(bytes_only, action))
 
 
 def _told(ports: list[int], action: Action) -> str:
-    where = f"port {ports[0]} speaks" if len(ports) == 1 else f"ports {', '.join(map(str, ports))} speak"
-    does = {Action.DENY: "denies", Action.AUDIT: "notes", Action.CUSTOM: "has asked about"}.get(action)
+    does = {Action.DENY: "denies", Action.AUDIT: "notes", Action.CUSTOM: "denies"}.get(action)
     effect = f"{does} every connection that its other fields mean" if does else "allows nothing"
-    return f"{where} no HTTP, so that there this rule {effect}"
+    return f"{_speakers(ports)} no HTTP, so that there this rule {effect}"
+
+
+def _speakers(ports: list[int]) -> str:
+    return f"port {ports[0]} speaks" if len(ports) == 1 else f"ports {', '.join(map(str, ports))} speak"
 
 
 def _asks_http(operation: Operation) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from hauberk.analysis.carriers import Carrier
 from hauberk.analysis.fitting import check_selector
 from hauberk.analysis.tokens import check_limits
+from hauberk.analysis.values import limit_values
 from hauberk.analysis.world import Group, World
 from hauberk.api.deployment import Deployment
 from hauberk.api.finding import Finding, Location
@@ -28,6 +29,8 @@ def check_rate_limits(policy: RateLimitPolicy, world: World) -> Iterator[Finding
         yield from check_selector(policy, world)
     for index, target in enumerate(policy.spec.target_refs):
         yield from _check_target(("spec", "targetRefs", index), target, policy.metadata.namespace, world)
+    for index, limit in enumerate(policy.spec.limits):
+        yield from limit_values(limit.match, ("spec", "limits", index, "match"), world)
     group = _group(policy, world)
     if not group.meshed:
         return

@@ -13,6 +13,7 @@ from hauberk.api.rate_limit import Limit
 from hauberk.api.rate_limit_key import BucketKind
 from hauberk.api.request_authentication import RequestAuthentication
 from hauberk.api.selector import has_labels
+from hauberk.mesh.protocol import Protocol
 from hauberk.policy.pattern import parse_text
 
 
@@ -69,7 +70,10 @@ def check_authentication(found: RequestAuthentication, world: World) -> Iterator
             names = ", ".join(f"{key.namespace}/{key.name}" for key in doubled)
             message = f"{names} verifies tokens of {rule.issuer!r} for the same workloads: a token passes if either accepts it"
             yield Finding("HBK0352", ("spec", "jwtRules", index, "issuer"), message)
-    if found.spec.jwt_rules and not _is_asked(found, world):
+    ports = world.selected(found).ports
+    if ports and all(each and all(speaks is Protocol.TCP for speaks in each.values()) for each in ports):
+        yield Finding("HBK0348", ("spec",), "the selected workloads speak no HTTP, so there are no tokens to verify")
+    elif found.spec.jwt_rules and not _is_asked(found, world):
         message = "no AuthorizationPolicy asks for a token at these workloads, so a request without one passes"
         yield Finding("HBK0359", ("spec",), message)
 

@@ -12,7 +12,10 @@ from hauberk.analysis.world import World
 from hauberk.api.authorization_policy import Action, AuthorizationPolicy
 from hauberk.api.condition_key import ConditionKind
 from hauberk.api.finding import Finding, Location
+from hauberk.api.mesh_config import MeshConfig
+from hauberk.api.rate_limit import LimitMatch
 from hauberk.policy.rule import NormalRule, Question
+from hauberk.policy.trust_domains import ANY_MESH
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _PRINCIPAL = re.compile(r"[^/]+/ns/[^/]+/sa/[^/]+")
@@ -35,12 +38,26 @@ def check_values(policy: AuthorizationPolicy, world: World) -> Iterator[Finding]
 Fault = tuple[str, str | None]  # why, and what to do
 
 
+def limit_values(match: LimitMatch, at: Location, world: World) -> Iterator[Finding]:
+    """Values of a limit's match that no request has."""
+    lists = {
+        "methods": (match.methods, match.not_methods),
+        "paths": (match.paths, match.not_paths),
+        "hosts": (match.hosts, match.not_hosts),
+    }
+    for name, (wanted, excluded) in lists.items():
+        for field, values in ((name, wanted), (f"not{name.title()}", excluded)):
+            for index, value in enumerate(values):
+                if fault := _CHECKS[name](value, lenient):
+                    yield Finding("HBK0355", (*at, field, index), f"{value!r} matches nothing: {fault[0]}", fault[1])
+
+
 def _fault(clause: Clause, value: str, world: World) -> Fault | None:
     check = _CHECKS.get(clause.asks)
-    return check(value, world) if check else None
+    return check(value, world.config) if check else None
 
 
-def _method_fault(value: str, world: World) -> Fault | None:
+def _method_fault(value: str, config: MeshConfig) -> Fault | None:
     upper = value.upper()
     if value == upper:
         return None
@@ -48,49 +65,49 @@ def _method_fault(value: str, world: World) -> Fault | None:
         return "methods are upper case", f"write {upper}"
     # Some programs take such a method for the one in capitals, so that a request with it is refused where policies ask about methods.
     why = "a method in lower case is refused before, since programs may read it in capitals"
-    return (why, "see hauberk.ambiguousPaths") if world.config.hauberk.ambiguous_paths == "DENY" else None
+    return (why, "see hauberk.ambiguousPaths") if config.hauberk.ambiguous_paths == "DENY" else None
 
 
-def _path_fault(value: str, world: World) -> Fault | None:
+def _path_fault(value: str, config: MeshConfig) -> Fault | None:
     if "?" in value or "#" in value:
         return "the query and the fragment of a path are not looked at", "leave out what begins with ? or #"
     if not value.startswith(("/", "*")):
         return "every path begins with a slash", f"write /{value}"
-    normal = world.config.path_normalization.normalization
+    normal = config.path_normalization.normalization
     if normal != "NONE" and ("/../" in value or "/./" in value):
         return "segments of dots are resolved before policies are asked", "write the path without them"
     if normal in ("MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES") and "//" in value:
         return "repeated slashes are merged before policies are asked", "write one slash"
-    if world.config.hauberk.ambiguous_paths == "DENY" and (found := _AMBIGUOUS.search(value)):
+    if config.hauberk.ambiguous_paths == "DENY" and (found := _AMBIGUOUS.search(value)):
         return f"a path that holds {found[0]} can be read in two ways, and is refused before", "see hauberk.ambiguousPaths"
     return None
 
 
-def _principal_fault(value: str, world: World) -> Fault | None:
+def _principal_fault(value: str, config: MeshConfig) -> Fault | None:
     domain = value.partition("/")[0]
     if "*" in value or value.startswith("spiffe://") or _PRINCIPAL.fullmatch(value):
         return None
     # Programs of other domains, and those outside of pods, may have identities of another form.
-    if "/" in value and domain not in (*world.domains.names, "cluster.local"):
+    if "/" in value and domain not in (ANY_MESH, config.trust_domain, *config.trust_domain_aliases):
         return None
     if "/" in value and "/ns/" not in value and "/sa/" not in value:
         return None
     return "it is no identity of a pod", "write TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT"
 
 
-def _host_fault(value: str, _: World) -> Fault | None:
+def _host_fault(value: str, _: MeshConfig) -> Fault | None:
     if "/" not in value:
         return None
     return "a host has neither scheme nor path", f"write {value.rpartition('://')[2].partition('/')[0]}"
 
 
-def _header_fault(value: str, world: World) -> Fault | None:
-    if value == value.strip() or world.config.hauberk.ambiguous_paths == "ALLOW":
+def _header_fault(value: str, config: MeshConfig) -> Fault | None:
+    if value == value.strip() or config.hauberk.ambiguous_paths == "ALLOW":
         return None
     return "a header with a blank at its end can be read in two ways, and is refused before", "leave the blank out"
 
 
-_CHECKS: Final[dict[ConditionKind | str, Callable[[str, World], Fault | None]]] = {
+_CHECKS: Final[dict[ConditionKind | str, Callable[[str, MeshConfig], Fault | None]]] = {
     "methods": _method_fault,
     "paths": _path_fault,
     "hosts": _host_fault,

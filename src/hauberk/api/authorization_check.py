@@ -89,7 +89,8 @@ def _check_connections(at: Location, rule: Rule, action: Action) -> Iterator[Fin
     """Rules that lose a condition on TCP, where what is of HTTP cannot be seen, and do not say which ports they mean."""
     if any(each.key == "destination.port" for each in rule.when):
         return
-    does = {Action.DENY: "denies", Action.AUDIT: "notes", Action.CUSTOM: "has the service asked about"}.get(action, "")
+    # About a connection nobody can be asked before it is too late to refuse it.
+    does = "notes" if action is Action.AUDIT else "denies"
     message = f"on TCP ports {{what}} cannot be seen: there this rule {does} every connection that its other fields mean"
     for index, entry in enumerate(rule.to or ()):
         operation = entry.operation

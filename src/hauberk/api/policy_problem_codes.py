@@ -151,6 +151,10 @@ POLICY_CODES: Final[tuple[tuple[str, Literal["error", "warning", "info"], str, s
     ("HBK0362", "warning", "The policy notes nothing",
      "AUDIT notes requests that a rule matches; without rules it notes none.",
      "add a rule, or remove the policy"),
+    ("HBK0363", "warning", "Nobody is asked about connections",
+     "On a port that speaks no HTTP nobody can be asked about a connection before it is too late to refuse it. What a CUSTOM policy "
+     "would ask about is denied there.",
+     "choose HTTP ports by `ports`, and use an ALLOW or DENY policy for the others"),
     ("HBK0364", "warning", "There are no requests to count",
      "Rate limits count requests of HTTP. The ports of these workloads are declared to speak something else.",
      "declare what the port speaks: name it http-… in the Service, or set appProtocol"),

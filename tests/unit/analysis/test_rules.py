@@ -48,6 +48,9 @@ DISABLE = peers("all", "{mtls: {mode: DISABLE}}")
 WANTS_TOKEN = allow("from: [{source: {requestPrincipals: ['*']}}]")
 
 CASES = [
+    ("HBK0348", [tokens("t", more=DB)], [tokens("t")]),
+    ("HBK0363", [custom("opa").replace(WEB, DB)], [custom("opa")]),
+    ("HBK0355", [limits(WEB).replace("by: []", "match: {methods: [get]}")], [limits(WEB).replace("by: []", "match: {methods: [own]}")]),
     (
         "HBK0355",
         [allow(f"{CALLER}, to: [{{operation: {{methods: [own]}}}}]")],
