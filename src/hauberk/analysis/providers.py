@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from hauberk.analysis.world import World
 from hauberk.api.authorization_policy import Action, AuthorizationPolicy
 from hauberk.api.finding import Finding, Location
+from hauberk.api.selector import has_labels
+from hauberk.api.service import Service
 from hauberk.api.sift import near_remedy
+from hauberk.mesh.external_authorizer import NoAuthorizer, find_authorizers
+from hauberk.mesh.service import MeshService, build_service
+from hauberk.mesh.settings import MeshSettings
 
 _AT: Location = ("spec", "provider", "name")
 
@@ -22,7 +27,27 @@ def check_provider(policy: AuthorizationPolicy, world: World) -> Iterator[Findin
         known = [each.name for each in world.config.extension_providers if each.authorizes]
         why = "is of a kind that cannot authorize" if provider else f"does not exist; known are {', '.join(known) or 'none'}"
         yield Finding("HBK0350", _AT, f"the provider {name!r} {why}: what the policy matches is denied", near_remedy(name, known))
+    elif world.configured and world.whole:
+        yield from _check_reached(policy, name, world)
     yield from _check_several(policy, name, world)
+
+
+def _check_reached(policy: AuthorizationPolicy, name: str, world: World) -> Iterator[Finding]:
+    domain = MeshSettings().cluster_domain
+    services = {service.key: build_service(service, domain) for service in world.of(Service)}
+    found = find_authorizers(world.config, services, domain)[name]
+    if isinstance(found, NoAuthorizer):
+        yield Finding("HBK0350", _AT, f"the provider {name!r} cannot be asked, {found.why}: what the policy matches is denied")
+    elif found.service is not None:
+        for carrier in world.selected(policy).carriers:
+            if carrier.key.namespace == found.service.key.namespace and _selects(found.service, carrier.labels):
+                message = f"the provider {name!r} is {found.host}, which the policy selects too: whatever it matches there is denied"
+                yield Finding("HBK0350", _AT, message, "select the workloads that are to be guarded, or name their ports")
+                return
+
+
+def _selects(service: MeshService, labels: Mapping[str, str]) -> bool:
+    return bool(service.selector) and has_labels(labels, service.selector)
 
 
 def _check_several(policy: AuthorizationPolicy, name: str, world: World) -> Iterator[Finding]:

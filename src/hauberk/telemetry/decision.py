@@ -23,6 +23,9 @@ _REFUSALS: Final = {
 }
 _BEGINNINGS: Final = (_TOKEN, *_REFUSALS)
 _OURS: Final = "hauberk-"
+# The end of a rule's name by which a request was denied that nobody could be asked about.
+_BAD_CUSTOM: Final = "-deny-due-to-bad-CUSTOM-action"
+_UNREACHABLE: Final = "no external authorizer can be asked"
 _NOBODY: Final = "no ALLOW rule matched"
 _REASONS: Final = {
     "hauberk-no-allow-matched": _NOBODY,
@@ -63,10 +66,10 @@ def read_decision(fields: Mapping[str, Any]) -> Decision:
 
 
 def rule_of(name: str) -> RuleName:
-    """`ns[shop]-policy[readers]-rule[0]` as ("shop/readers", "0"); what has no such name is no rule."""
+    """`ns[shop]-policy[readers]-rule[0]` as ("shop/readers", "0"), whatever follows; what has no such name is no rule."""
     namespace, found, rest = name.removeprefix("ns[").partition("]-policy[")
     policy, _, rule = rest.partition("]-rule[")
-    return RuleName(f"{namespace}/{policy.removesuffix(']')}", rule.removesuffix("]")) if found else NO_RULE
+    return RuleName(f"{namespace}/{policy.removesuffix(']')}", rule.partition("]")[0]) if found else NO_RULE
 
 
 def reason_of(name: str) -> str:
@@ -118,5 +121,7 @@ def _name(fields: Mapping[str, Any], key: str) -> str:
 def _named(verdict: Verdict, name: str, if_nobody: str = "") -> Outcome:
     """The outcome that `name` has decided; `if_nobody`: why it is denied if that is nobody's name."""
     rule = rule_of(name)
+    if rule.policy:
+        return Outcome(verdict=verdict, rule=rule, reason=_UNREACHABLE if name.endswith(_BAD_CUSTOM) else "")
     nobody = if_nobody if verdict is Verdict.DENY and name in _NOTHING else ""
-    return Outcome(verdict=verdict, rule=rule, reason="" if rule.policy else reason_of(name) or nobody)
+    return Outcome(verdict=verdict, rule=rule, reason=reason_of(name) or nobody)

@@ -4,6 +4,9 @@ Two filters. The first finds the rule that matches and writes its name down, or 
 asked; the second asks the authorizer about requests that have such a name. Which rules there are is a matter of the route; whom to
 ask and how is a resource of the workload's own, because a route cannot say all of it. Whatever goes wrong, the request is refused,
 unless the provider is declared to fail open.
+
+Nobody is asked about a connection of bytes: Envoy would ask at the client's first byte, when a server that speaks first has greeted it
+already. What a CUSTOM rule means of connections is denied (`tcp_authorization`).
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ from typing import Final
 from envoy.config.core.v3 import base_pb2, config_source_pb2, extension_pb2, grpc_service_pb2, http_uri_pb2
 from envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
-from envoy.extensions.filters.network.ext_authz.v3 import ext_authz_pb2 as network_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 from envoy.type.v3 import http_status_pb2
@@ -86,18 +88,6 @@ def encode_ext_authz(authorizer: Authorizer | None, origins: Iterable[str] = ())
     """The configuration of the filter for a workload; without an authorizer nobody is reached, and nothing is let through."""
     filter_ = _nobody() if authorizer is None else _asking(authorizer)
     return encode_resource(extension_pb2.TypedExtensionConfig(name=EXT_AUTHZ, typed_config=any_(filter_)), EXT_AUTHZ, origins)
-
-
-def network_ext_authz(authorizer: Authorizer) -> network_pb2.ExtAuthz | None:
-    """The filter for connections of bytes, which only a gRPC authorizer can be asked about; it asks at the client's first bytes."""
-    if not isinstance(authorizer.asks, EnvoyExtAuthzGrpc):
-        return None
-    return network_pb2.ExtAuthz(
-        stat_prefix="custom",
-        grpc_service=_grpc(authorizer, authorizer.asks),
-        transport_api_version=config_source_pb2.ApiVersion.V3,
-        failure_mode_allow=authorizer.asks.fail_open,
-    )
 
 
 def _nobody() -> ExtAuthz:

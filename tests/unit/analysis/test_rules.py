@@ -227,6 +227,20 @@ def test_a_mesh_is_known_whole() -> None:
     assert "HBK0357" in codes(deny(CALLER), whole=True)
 
 
+def test_a_provider_whose_service_is_not_there_is_told_of_a_whole_mesh() -> None:
+    gone = settings("extensionProviders: [{name: opa, envoyExtAuthzGrpc: {service: gone.shop.svc.cluster.local, port: 1}}]")
+    outside = settings("extensionProviders: [{name: opa, envoyExtAuthzGrpc: {service: opa.example.com, port: 1}}]")
+    assert "HBK0350" in codes(gone, custom("opa"), whole=True)
+    # Beside files there may be other files.
+    assert "HBK0350" not in codes(gone, custom("opa"))
+    assert "HBK0350" not in codes(outside, custom("opa"), whole=True)
+
+
+def test_a_provider_that_would_have_to_ask_itself_is_told() -> None:
+    itself = settings("extensionProviders: [{name: opa, envoyExtAuthzGrpc: {service: web.shop.svc.cluster.local, port: 80}}]")
+    assert "HBK0350" in codes(itself, custom("opa"), whole=True)
+
+
 def test_the_place_is_told_to_the_value() -> None:
     (found,) = said(principal("cluster.local/ns/shop/sa/wbe"))
     assert found == ("HBK0344", "p", "spec.rules[0].from[0].source.principals[0]")

@@ -132,3 +132,15 @@ def test_a_rules_name_leads_home(name: str, rule: tuple[str, str]) -> None:
 def test_whatever_else_decides_is_told_by_its_name() -> None:
     assert reason_of("hauberk-unknown-provider") == "unknown provider"
     assert reason_of("somebody") == ""
+
+
+def test_what_nobody_could_be_asked_about_is_told_so() -> None:
+    name = "ns[shop]-policy[ask]-rule[1]-deny-due-to-bad-CUSTOM-action"
+    denied = decision(s=403, x=f"rbac_access_denied_matched_policy[{name}]").outcome
+    assert denied == deny(RuleName("shop/ask", "1"), "no external authorizer can be asked")
+
+
+def test_a_limit_is_named_if_it_is_the_only_policy_that_limits() -> None:
+    refused = {"s": 429, "f": "RL", "x": "local_rate_limited"}
+    assert decision(**refused, rl="ns[shop]-policy[web]").outcome == deny(RuleName("shop/web"), "rate limit")
+    assert decision(**refused, rl="hauberk-rate-limit").outcome == deny(RuleName(), "rate limit")

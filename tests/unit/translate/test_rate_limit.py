@@ -1,6 +1,7 @@
 import re
 from typing import Any
 
+from envoy.config.route.v3.route_components_pb2 import HeaderMatcher
 from envoy.extensions.filters.http.local_ratelimit.v3 import local_rate_limit_pb2
 
 from hauberk.api.rate_limit import LimitMatch
@@ -81,7 +82,7 @@ def counts(match: dict[str, Any], **headers: str) -> bool:
     """Whether Envoy's matchers take a request with these headers (`method`, `path`, `authority` stand for the pseudo-headers)."""
     request = {f":{name}" if name in ("method", "path", "authority") else name.replace("_", "-"): value for name, value in headers.items()}
 
-    def holds(matcher: Any) -> bool:
+    def holds(matcher: HeaderMatcher) -> bool:
         value = request.get(matcher.name)
         if matcher.present_match:
             return (value is not None) != matcher.invert_match
