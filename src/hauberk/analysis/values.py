@@ -40,6 +40,8 @@ Fault = tuple[str, str | None]  # why, and what to do
 
 def limit_values(match: LimitMatch, at: Location, world: World) -> Iterator[Finding]:
     """Values of a limit's match that no request has."""
+    # What can be read in two ways is refused only where policies ask about it.
+    lenient = world.config.model_copy(update={"hauberk": world.config.hauberk.model_copy(update={"ambiguous_paths": "ALLOW"})})
     lists = {
         "methods": (match.methods, match.not_methods),
         "paths": (match.paths, match.not_paths),
