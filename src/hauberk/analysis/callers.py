@@ -85,7 +85,7 @@ def _check_account(at: Location, namespace: str, name: str, world: World) -> Ite
     if namespace not in world.populated:
         yield from _check_namespace(at, namespace, world)
         return
-    known = {account for space, account in world.accounts if space == namespace} | {"default"}
+    known = {account for space, account in world.identities if space == namespace} | {"default"}
     if name not in known:
         yield Finding("HBK0344", at, f"there is no ServiceAccount {name} in namespace {namespace}", _near(name, known))
 

@@ -75,6 +75,11 @@ class World:
         return frozenset((each.metadata.namespace, each.metadata.name) for each in self.of(ServiceAccount))
 
     @cached_property
+    def identities(self) -> frozenset[tuple[str, str]]:
+        """Namespace and account of everything that may run: accounts, and processes in no pod that the settings name."""
+        return self.accounts | {entry.account for entry in self.config.hauberk.workload_entries}
+
+    @cached_property
     def populated(self) -> frozenset[str]:
         """Namespaces of which the programs or accounts are known, so that what is missing there is missing indeed."""
         if self.whole:

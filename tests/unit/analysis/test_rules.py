@@ -246,6 +246,12 @@ def test_the_place_is_told_to_the_value() -> None:
     assert found == ("HBK0344", "p", "spec.rules[0].from[0].source.principals[0]")
 
 
+def test_processes_in_no_pod_are_somebody_too() -> None:
+    entry = settings("hauberk: {workloadEntries: [{name: batch, serviceAccount: shop/batch, selectors: {uid: 1000}}]}")
+    assert codes(principal("cluster.local/ns/shop/sa/batch")) == ["HBK0344"]
+    assert codes(entry, principal("cluster.local/ns/shop/sa/batch")) == []
+
+
 def test_of_a_long_list_only_the_first_that_mean_nobody_are_told() -> None:
     found = said(principal("', '".join(f"cluster.local/ns/shop/sa/gone-{number}" for number in range(50))))
     assert len(found) == 11
