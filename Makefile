@@ -28,7 +28,7 @@ demo: setup ## a mesh with the demo shop, live in this terminal
 test: setup check unit e2e docs ## everything CI runs
 
 unit: setup ## fast tests: no root, no processes
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit -n auto --dist worksteal
 
 e2e: setup ## tests with real namespaces, real Envoys and real certificates
 	$(BIN)/python -m pytest tests/e2e

@@ -3,6 +3,7 @@
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,6 +12,13 @@ import pytest
 from hauberk.kit.places import LONGEST_SOCKET_PATH, Places, PlaceUnusable
 
 UID = "0f1e2d3c-5678-4abc-9def-001122334455"
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one, whoever runs the tests and on how many cores: the paths of Unix sockets are short."""
+    with tempfile.TemporaryDirectory(prefix="hb-") as directory:
+        yield Path(directory)
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,13 @@ DOCUMENT: dict[str, Any] = {
     "token": "0123456789abcdef.a-secret",
     "expires": "2099-01-01T00:00:00Z",
 }
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short one, whoever runs the tests and on how many cores: the paths of Unix sockets are short."""
+    with tempfile.TemporaryDirectory(prefix="hb-") as directory:
+        yield Path(directory)
 
 
 def written(tmp_path: Path, text: str) -> Path:
