@@ -7,12 +7,13 @@ import http.client
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.e2e.envoy_rig import RigPod, rig
+from tests.e2e.envoy_rig import RigPod, eventually, rig
 from tests.e2e.envoy_rig_mesh import STRICT, VIP, VIP6, denied_by, mode, policy, service
 from tests.unit.policy import jwt_cases as table
 from tests.unit.policy.jwt_cases import ALICE, CASES, RULES, Case, authentications, bearer, jwks, says, token
@@ -233,6 +234,16 @@ def test_a_changed_rule_or_key_holds_for_the_next_request_of_an_open_connection(
             assert statuses() == [200, 401, 401]
         assert statuses() == [200, 200, 401]
     assert statuses() == [200, 200, 200]
+
+
+def test_a_token_that_was_good_is_not_good_for_longer_than_it_says(house: House) -> None:
+    """The sidecar remembers that a signature was good, and nothing else."""
+    with house.having(authentication("a", RULE)):
+        # It ended a minute ago but for four seconds: so much the clocks may differ.
+        short = bearer(token(says(exp=int(time.time()) - 56)))
+        connection = house.open()
+        assert [ask(connection, short).status for _ in range(3)] == [200] * 3
+        eventually(lambda: ask(connection, short).status == 401)
 
 
 def test_a_refusal_is_recorded_with_its_reason(house: House) -> None:
