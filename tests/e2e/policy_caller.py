@@ -52,14 +52,16 @@ class Caller:
 
     def connect(self, port: int, *, ipv6: bool = False, sni: str = "") -> socket.socket:
         """A new connection for requests."""
-        return self._connect(self._context, port, ipv6, sni)
+        return self._connect(self._context, self._pod.connect(self._target.addresses[ipv6], port, timeout=_SECONDS), sni)
 
-    def connect_bytes(self, port: int, *, ipv6: bool = False, sni: str = "") -> socket.socket:
-        """A new connection for bytes, with the words by which sidecars know each other."""
-        return self._connect(self._of_bytes, port, ipv6, sni)
+    def connect_bytes(self, port: int, source: int, *, ipv6: bool = False, sni: str = "") -> socket.socket:
+        """A new connection for bytes, with the words by which sidecars know each other, from the port `source`."""
+        address, anywhere = self._target.addresses[ipv6], "::" if ipv6 else "0.0.0.0"
+        raw = self._pod.inside(lambda: socket.create_connection((address, port), _SECONDS, (anywhere, source)))
+        return self._connect(self._of_bytes, raw, sni)
 
-    def _connect(self, context: ssl.SSLContext | None, port: int, ipv6: bool, sni: str) -> socket.socket:
-        raw = self._pod.connect(self._target.addresses[ipv6], port, timeout=_SECONDS)
+    @staticmethod
+    def _connect(context: ssl.SSLContext | None, raw: socket.socket, sni: str) -> socket.socket:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return raw if context is None else context.wrap_socket(raw, server_hostname=sni or None)
 
