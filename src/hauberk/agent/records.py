@@ -31,7 +31,7 @@ from hauberk.telemetry.store import Limits, RecordQuery, RecordStore, are_betwee
 # A sidecar's file beyond this begins anew; what was in it is in the store.
 ROTATE_BYTES = 16 << 20
 # Lines written together are read together: a wake-up for each of them would cost more than reading them.
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.1
 FOLLOWED_AT_ONCE = 10_000  # records that a slow follower may be behind; older ones are lost to it
 
 P = ParamSpec("P")
