@@ -31,7 +31,7 @@ def test_strict_takes_no_byte_in_plain_and_records_the_attempt(mesh: Mesh, port:
     assert plain_outcome(mesh.outside, mesh.web.addresses[0], port) == "closed"
     assert len(mesh.connections) == before
     failure = mesh.web.record(k="l", la=f"{mesh.web.addresses[0]}:{port}")
-    assert failure["ca"].startswith(mesh.outside.addresses[0])
+    assert failure["ch"] == mesh.outside.addresses[0]
     assert "NR" in failure["f"]
 
 
