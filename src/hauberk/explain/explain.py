@@ -11,7 +11,7 @@ from hauberk.explain.caller import Caller, resolve_caller
 from hauberk.explain.destination import Destination, Target, resolve_destination
 from hauberk.explain.explanation import Answer, Explanation, Layer, Outcome
 from hauberk.explain.judging import judge
-from hauberk.explain.layers import interception_layer, mtls_layer, route_document, route_layer
+from hauberk.explain.layers import interception_layer, mtls_layer, route_document, route_layer, server_name
 from hauberk.explain.places import NO_ORIGINS, Origins
 from hauberk.explain.question import Question
 from hauberk.mesh.protocol import Protocol
@@ -89,7 +89,8 @@ def _answer(way: _Way, group: tuple[Target, ...]) -> Answer:
     mtls, identity = mtls_layer(way.snapshot, way.caller, target, way.question)
     if mtls.outcome is Outcome.DENY:
         return _refused(pods, (route, interception, mtls))
-    asked = Asked(way.snapshot, way.question, way.caller, target, identity, way.origins, way.http, way.now, way.trace)
+    question = way.question if identity is None else replace(way.question, sni=way.question.sni or server_name(way.destination))
+    asked = Asked(way.snapshot, question, way.caller, target, identity, way.origins, way.http, way.now, way.trace)
     return judge(asked, pods, (route, interception, mtls))
 
 

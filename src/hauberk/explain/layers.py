@@ -90,6 +90,12 @@ def mtls_layer(snapshot: MeshSnapshot, caller: Caller, target: Target, question:
     return Layer("mtls", Outcome.PASS, said), caller.identity
 
 
+def server_name(destination: Destination) -> str | None:
+    """What a sidecar asks for in its handshake when it calls a service (Istio's name of it)."""
+    service, port = destination.service, destination.port
+    return f"outbound_.{port.port}_._.{service.host}" if service and port else None
+
+
 def _by(origins: tuple[str, ...]) -> str:
     names = [each.partition("/")[2] for each in origins]
     return f" (PeerAuthentication {', '.join(names)})" if names else " (no PeerAuthentication)"

@@ -40,7 +40,7 @@ def question_of(record: Record, snapshot: MeshSnapshot) -> Question:
             "the record does not tell which workload was called",
             "it was outside of the mesh, or has no sidecar: only the sidecar of a destination decides",
         )
-    http = bool(record.get("method"))
+    http, service = bool(record.get("method")), destination.get("service")  # known by the server name of the handshake
     return Question(
         source=str(source.get("identity") or ""),
         address=source.get("address"),
@@ -49,7 +49,8 @@ def question_of(record: Record, snapshot: MeshSnapshot) -> Question:
         method=str(record.get("method") or ""),
         path=str(record.get("path") or ("/" if http else "")),
         host=str(record.get("authority") or ""),
-        unknown=UNKNOWN,
+        sni=f"outbound_.{destination['port']}_._.{service}" if service else None,
+        unknown=UNKNOWN - {Kind.SNI} if service else UNKNOWN,
     )
 
 

@@ -184,6 +184,13 @@ spec:
     assert layer(ask(ORDERS, limits, **{**POST, "path": "/free/1"}), "rateLimit").outcome == "none"
 
 
+def test_the_server_name_of_a_sidecar_is_known() -> None:
+    policy = POLICY.replace("methods: [GET]", "paths: [/]").split("  - to:")[0].split("  - from:")[0]
+    policy += '  - when: [{key: connection.sni, values: ["outbound_.80_._.orders.shop.svc.cluster.local"]}]'
+    assert ask(ORDERS, policy, **POST).answer.verdict == "allow"
+    assert ask(ORDERS, policy, source="shop/frontend", to="orders.shop", port=9000).answer.verdict == "deny"
+
+
 def test_the_smallest_change_says_where_it_would_be_written() -> None:
     found = ask(ORDERS, POLICY, **POST, claims={"groups": ["reader"]})
     first, second, _ = found.answer.smallest_change
