@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from hauberk.api.jwt_rule import JwtRule
 from hauberk.api.metadata import ObjectKey
@@ -11,6 +12,10 @@ from hauberk.api.request_authentication import RequestAuthentication
 from hauberk.api.selector import WorkloadSelector
 from hauberk.mesh.issuer_keys import IssuerKeys, KnownKeys, keys_of
 from hauberk.mesh.workload import Workload
+
+# Bytes of keys, counted for each place in which tokens may stand. A hundred issuers with ten keys each need a fifth of it.
+LARGEST: Final = 1 << 20
+_TOO_LARGE: Final = IssuerKeys(problem=f"the keys of all issuers of one workload are larger than {LARGEST >> 10} kB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +66,22 @@ def build_request_authentications(root_namespace: str, *found: Authentication) -
 def selected_tokens(workload: Workload, index: RequestAuthentications) -> tuple[TokenRule, ...]:
     """The issuers whose tokens `workload` verifies: all that any object says of it, by issuer; none overrides another."""
     candidates = index.by_namespace.get(workload.namespace, index.elsewhere)
-    return tuple(_by_issuer(rule for each in candidates if each.selector.matches(workload.labels) for rule in each.rules))
+    return tuple(_within(_by_issuer(rule for each in candidates if each.selector.matches(workload.labels) for rule in each.rules)))
 
 
 def _by_issuer(rules: Iterable[TokenRule]) -> list[TokenRule]:
     # Of one issuer twice the first that a token satisfies counts; the order must not depend on that of the objects.
     return sorted(rules, key=lambda each: (each.rule.issuer, each.origin, each.path))
+
+
+def _within(rules: Iterable[TokenRule]) -> Iterator[TokenRule]:
+    """The rules, as long as what a sidecar is told of them is of a size that it can be told; beyond that nobody's tokens are good."""
+    size = 0
+    for each in rules:
+        size += len(each.keys.jwks) * _places(each.rule)
+        yield each if size <= LARGEST else replace(each, keys=_TOO_LARGE)
+
+
+def _places(rule: JwtRule) -> int:
+    """How often a sidecar is told the keys: for each place in which a token may stand."""
+    return len(rule.from_headers) + len(rule.from_params) + len(rule.from_cookies) if rule.has_locations else 2

@@ -30,6 +30,7 @@ from hauberk.sources.jwks_settings import JwksSettings
 Typed = TypeVar("Typed", bound=ApiObject)
 Fetch = Callable[[KeySource, float, JwksSettings], Awaitable[UsableKeys]]
 
+_AT_ONCE: Final = 64  # providers that are asked at the same time
 # Who was there a moment ago is asked again soon; who is not, is not pestered.
 _BACKOFF: Final = Backoff(first=5.0, limit=600.0)
 
@@ -99,6 +100,7 @@ class KeyRing:
         self._states: dict[KeySource, KeyState] = {}
         self._known: KnownKeys = NO_KEYS
         self._waiting: set[asyncio.Event] = set()
+        self._asking = asyncio.Semaphore(_AT_ONCE)
         self._adopt()
 
     @property
@@ -184,7 +186,8 @@ class KeyRing:
 
     async def _ask(self, state: KeyState) -> KeyState:
         try:
-            keys = await self._fetch(state.source, state.timeout, self._settings)
+            async with self._asking:
+                keys = await self._fetch(state.source, state.timeout, self._settings)
         except FetchFailed as exc:
             return replace(state, problem=str(exc), failures=state.failures + 1, tried=True)
         return KeyState(source=state.source, jwks=keys.text, fetched=self._clock.now(), left_out=keys.left_out, tried=True)

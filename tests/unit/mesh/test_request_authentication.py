@@ -105,3 +105,13 @@ def test_workloads_that_the_same_objects_select_share_one_tuple() -> None:
     pods = [pod(f"web-{number}", app="web", ip=f"10.244.0.{number}") for number in range(2, 5)]
     snapshot = build_snapshot([*pods, authentication("a", rule("https://a"), rule("https://b"))], None)
     assert len({id(each.tokens) for each in snapshot.inbound.values()}) == 1
+
+
+def test_what_is_more_than_a_sidecar_can_be_told_is_nobodys_and_the_rest_is_not_concerned() -> None:
+    uris = [f"https://{number}" for number in range(3)]
+    rules = [{"issuer": uri, "jwksUri": uri, "fromHeaders": [{"name": f"x-{each}"} for each in range(8)]} for uri in uris]
+    keys = {KeySource(uri): IssuerKeys("k" * 60_000) for uri in uris}
+    snapshot = build_snapshot([pod("web"), authentication("a", *rules)], None, keys=keys)
+    found = [each.keys for each in snapshot.inbound[key("Pod", "web")].tokens]
+    assert [bool(each.jwks) for each in found] == [True, True, False]
+    assert "larger than" in found[2].problem
