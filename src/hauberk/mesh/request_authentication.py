@@ -13,7 +13,7 @@ from hauberk.api.selector import WorkloadSelector
 from hauberk.mesh.issuer_keys import IssuerKeys, KnownKeys, keys_of
 from hauberk.mesh.workload import Workload
 
-# Bytes of keys, counted for each place in which tokens may stand. A hundred issuers with ten keys each need a fifth of it.
+# Bytes of keys, counted for each place in which tokens may stand. Thirty issuers with ten keys each need a quarter of it.
 LARGEST: Final = 1 << 20
 _TOO_LARGE: Final = IssuerKeys(problem=f"the keys of all issuers of one workload are larger than {LARGEST >> 10} kB")
 
