@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -90,13 +90,13 @@ def _negative(name: str) -> str:
     return f"not{name[0].upper()}{name[1:]}"
 
 
-def _condition() -> st.SearchStrategy[dict[str, Any]]:
+def _condition(keys: Iterable[str] = tuple(_CONDITIONS)) -> st.SearchStrategy[dict[str, Any]]:
     def of(key: str) -> st.SearchStrategy[dict[str, Any]]:
         values = st.lists(st.sampled_from(_CONDITIONS[key]), min_size=1, max_size=2, unique=True)
         form = st.sampled_from((("values",), ("values",), ("notValues",), ("values", "notValues")))
         return st.tuples(form, values, values).map(lambda drawn: {"key": key, **dict(zip(drawn[0], drawn[1:], strict=False))})
 
-    return st.sampled_from(sorted(_CONDITIONS)).flatmap(of)
+    return st.sampled_from(sorted(keys)).flatmap(of)
 
 
 _RULE: Final = st.fixed_dictionaries(
@@ -115,16 +115,38 @@ _CUSTOM_RULE: Final = st.fixed_dictionaries(
         "to": st.lists(_fields(_OPERATIONS).map(lambda fields: {"operation": fields}), min_size=1, max_size=2),
     },
 )
+# Of such rules the translation makes trees.
+_CROWDED: Final = {
+    "principals": ("cluster.local/ns/shop/sa/frontend", "cluster.local/ns/bank/sa/teller", "cluster.local/ns/shop/sa/front", "*"),
+    "namespaces": ("shop", "bank", "sh*"),
+    "serviceAccounts": ("frontend", "bank/teller"),
+}
+_CROWDED_TO: Final = {
+    "paths": ("/", "/a", "/a/*", "/a/b", "/b", "/a/b/*", "/A", "/x/*", "/x/b", "*/b"),
+    "methods": ("GET", "POST", "PUT"),
+    "hosts": ("web", "web.shop", "a.shop", "b.example"),
+}
+_CROWDED_WHEN: Final = ("request.headers[x-tenant]", "request.auth.claims[groups]", "connection.sni", "source.principal")
+_CROWDED_RULE: Final = st.fixed_dictionaries(
+    {},
+    optional={
+        "from": st.lists(_fields(_CROWDED).map(lambda fields: {"source": fields}), min_size=1, max_size=2),
+        "to": st.lists(_fields(_CROWDED_TO).map(lambda fields: {"operation": fields}), min_size=1, max_size=3),
+        "when": st.lists(_condition(_CROWDED_WHEN), min_size=1, max_size=1),
+    },
+)
 _ACTIONS: Final = ("ALLOW", "ALLOW", "ALLOW", "ALLOW", "DENY", "DENY", "DENY", "AUDIT", "CUSTOM")
 
 
 @st.composite
 def policies(draw: st.DrawFn) -> tuple[AuthorizationPolicy, ...]:
-    """Some policies that select one workload, of its own and of the root namespace, some of them on trial."""
-    return tuple(_policy(draw, number) for number in range(draw(st.integers(1, 5))))
+    """Some policies that select one workload, of its own and of the root namespace, some of them on trial; sometimes a crowd of them."""
+    if draw(st.integers(0, 3)):
+        return tuple(_policy(draw, number, _RULE, 4) for number in range(draw(st.integers(1, 5))))
+    return tuple(_policy(draw, number, _CROWDED_RULE, 6) for number in range(draw(st.integers(5, 12))))
 
 
-def _policy(draw: st.DrawFn, number: int) -> AuthorizationPolicy:
+def _policy(draw: st.DrawFn, number: int, rule: st.SearchStrategy[Any], most: int) -> AuthorizationPolicy:
     action = draw(st.sampled_from(_ACTIONS))
     dry_run = action in ("ALLOW", "DENY") and draw(st.integers(0, 3)) == 0
     document = {
@@ -135,7 +157,7 @@ def _policy(draw: st.DrawFn, number: int) -> AuthorizationPolicy:
         },
         "spec": {
             "action": action,
-            "rules": draw(st.lists(_CUSTOM_RULE if action == "CUSTOM" else _RULE, max_size=4)),
+            "rules": draw(st.lists(_CUSTOM_RULE if action == "CUSTOM" else rule, max_size=most)),
             # Nobody of that name is known: what would be asked about is denied.
             "provider": {"name": "nobody"} if action == "CUSTOM" else None,
         },

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,13 +40,29 @@ from hauberk.telemetry.layout import read_fields
 from hauberk.translate.external_authorization import BAD
 
 _BY_HAND: Final = os.environ.get("HAUBERK_DIFFERENTIAL_SETS")
-SETS: Final = int(_BY_HAND or 150)
+SETS: Final = int(_BY_HAND or 110)
 REQUESTS: Final = 48
-CONNECTIONS: Final = 8
+CONNECTIONS: Final = 10
 TCP: Final = 9000
 GREETING: Final = b"welcome\n"
 # What records say where nothing was asked, or nothing found.
 _NOTHING: Final = {"", "-", "hauberk-no-audit-matched", NO_ALLOW_POLICY}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A request, the policies that it met, and what the engine says."""
+
+    case: Case
+    policies: tuple[AuthorizationPolicy, ...]
+    verdict: Verdict
+
+    def __str__(self) -> str:
+        found = [
+            {"name": each.metadata.name, "dry": each.dry_run, **each.spec.model_dump(by_alias=True, exclude_defaults=True)}
+            for each in self.policies
+        ]
+        return f"{self.case}\n{json.dumps(found)}\n{json.dumps(self.verdict.to_json())}"
 
 
 class Bench:
@@ -57,8 +74,8 @@ class Bench:
         self.outside = outside
         self.tokens = tokens
         self.callers = {each: Caller(outside, web, made.directory, made.authority, each) for each in IDENTITIES}
-        self.expected: dict[str, tuple[Verdict, str]] = {}
-        self.connected: dict[str, tuple[Verdict, str]] = {}
+        self.expected: dict[str, Compared] = {}
+        self.connected: dict[str, Compared] = {}
         self.compared = 0
         # Of a port that also has requests the kernel may make another one, since all connections lead to the sidecar's one port.
         self.ports = itertools.cycle(range(2000, 32000))
@@ -156,21 +173,22 @@ def test_requests_fare_as_the_engine_says(bench: Bench, chosen: tuple[Authorizat
         status, body = bench.callers[case.identity].request(
             case.port, head(case, number, bench.tokens[case.claims]), ipv6=case.ipv6, sni=case.sni
         )
-        assert status == (verdict.status or 200), explained(case, chosen, verdict)
+        compared = Compared(case, chosen, verdict)
+        assert status == (verdict.status or 200), str(compared)
         if status == 200:
-            assert json.loads(body)["path"] == facts.path, explained(case, chosen, verdict)
+            assert json.loads(body)["path"] == facts.path, str(compared)
         bench.compared += 1
         if status != 400:
-            bench.expected[number] = verdict, explained(case, chosen, verdict)
+            bench.expected[number] = compared
 
 
 def test_the_rules_that_decide_are_those_that_the_engine_names(bench: Bench) -> None:
     seen = eventually(lambda: found if len(found := recorded(bench)) >= len(bench.expected) else {})
     differences = []
-    for number, (verdict, words) in bench.expected.items():
-        wanted = names(verdict)
+    for number, compared in bench.expected.items():
+        wanted = names(compared.verdict)
         if wanted != seen[number]:
-            differences.append(f"{wanted} {seen[number]}\n{words}")
+            differences.append(f"{wanted} {seen[number]}\n{compared}")
     assert not differences, f"{len(differences)} differ\n" + "\n".join(differences[:5])
     assert bench.compared >= 5000 or _BY_HAND
 
@@ -186,20 +204,21 @@ def test_connections_fare_as_the_engine_says(bench: Bench, chosen: tuple[Authori
         verdict = rules.verdict(observe(request, bench.peer(case)))
         port = next(bench.ports)
         heard = greeting(bench.callers[case.identity], case, port)
-        assert (heard == GREETING) == verdict.allowed, f"{heard!r} {explained(case, chosen, verdict)}"
+        compared = Compared(case, chosen, verdict)
+        assert (heard == GREETING) == verdict.allowed, f"{heard!r} {compared}"
         assert heard in (b"", GREETING)
         source = f"[{bench.outside.addresses[1]}]:{port}" if case.ipv6 else f"{bench.outside.addresses[0]}:{port}"
-        bench.connected[source] = verdict, explained(case, chosen, verdict)
+        bench.connected[source] = compared
 
 
 def test_the_rules_that_decide_about_connections_are_those_that_the_engine_names(bench: Bench) -> None:
     eventually(lambda: bench.connected.keys() <= connected(bench).keys(), 5)
     seen = connected(bench)
     differences = []
-    for source, (verdict, words) in bench.connected.items():
-        wanted = of_connection(verdict)
+    for source, compared in bench.connected.items():
+        wanted = of_connection(compared.verdict)
         if wanted != seen[source]:
-            differences.append(f"{wanted} {seen[source]}\n{words}")
+            differences.append(f"{wanted} {seen[source]}\n{compared}")
     assert not differences, f"{len(differences)} differ\n" + "\n".join(differences[:5])
 
 
@@ -256,10 +275,3 @@ def names(verdict: Verdict) -> tuple[str, ...]:
 
 def _known(name: str | None) -> str:
     return "" if name is None or name in _NOTHING else name
-
-
-def explained(case: Case, chosen: tuple[AuthorizationPolicy, ...], verdict: Verdict) -> str:
-    documents = [
-        {"name": each.metadata.name, "dry": each.dry_run, **each.spec.model_dump(by_alias=True, exclude_defaults=True)} for each in chosen
-    ]
-    return f"{case}\n{json.dumps(documents)}\n{json.dumps(verdict.to_json())}"
