@@ -14,6 +14,8 @@ from typing import Final, assert_never
 from hauberk.policy.attribute import Kind
 from hauberk.policy.pattern import AddressPattern, Pattern, PortPattern, TextPattern, quote
 from hauberk.policy.rule import Alternative, NormalRule, Question
+from hauberk.policy.trust_domains import TrustDomains
+from hauberk.translate.connection_identity import has_usual_form, is_identity
 from hauberk.translate.connection_state import State, state
 from hauberk.translate.expression import (
     LONGEST,
@@ -22,6 +24,7 @@ from hauberk.translate.expression import (
     any_of,
     bytes_literal,
     evaluated,
+    if_,
     kept,
     literal,
     member,
@@ -29,9 +32,11 @@ from hauberk.translate.expression import (
     parts,
 )
 
-PEER: Final = "connection.uri_san_peer_certificate"
 _SERVER_NAME: Final = "connection.requested_server_name"
 _PORT: Final = "destination.port"
+
+# Whether the caller's identity has the usual form.
+_USUAL: Final = "hauberk.usual"
 
 # What connections of bytes do not have matches nothing: HTTP's attributes, tokens, dynamic metadata.
 _CALLER: Final = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT({mask})%"
@@ -50,31 +55,39 @@ class Questions:
     `states` is what is to be kept before any of the expressions is evaluated.
     """
 
-    def __init__(self, *, mutual: bool) -> None:
+    def __init__(self, domains: TrustDomains, *, mutual: bool) -> None:
+        self._domains = domains
         self._mutual = mutual
+        self._usual = False
         self._addresses: dict[str, State] = {}
         self._answers: list[State] = []
         self._negative: dict[str, str] = {}
 
     @property
     def states(self) -> tuple[State, ...]:
-        return (*(self._addresses[key] for key in sorted(self._addresses)), *self._answers)
+        usual = if_(has_usual_form(self._domains), "'1'", "'0'")
+        known = [state(_USUAL, evaluated(usual))] if self._usual else []
+        return (*known, *(self._addresses[key] for key in sorted(self._addresses)), *self._answers)
 
-    def rule(self, rule: NormalRule) -> str:
-        """Whether `rule` matches."""
-        return self._all([self._one_of(rule.sources), self._one_of(rule.operations), *map(self._question, rule.conditions)])
+    def rule(self, rule: NormalRule, *, wide: bool) -> str:
+        """Whether `rule` matches; `wide`: also whom it might match, where that cannot be found out."""
+        conditions = (self._question(each, wide=wide) for each in rule.conditions)
+        return self._all([self._one_of(rule.sources, wide=wide), self._one_of(rule.operations, wide=wide), *conditions])
 
-    def _one_of(self, alternatives: Sequence[Alternative]) -> str:
-        return self._any([self._all(map(self._question, each)) for each in alternatives]) if alternatives else TRUE
+    def _one_of(self, alternatives: Sequence[Alternative], *, wide: bool) -> str:
+        if not alternatives:
+            return TRUE
+        return self._any([self._all(self._question(question, wide=wide) for question in each) for each in alternatives])
 
-    def _question(self, question: Question) -> str:
-        holds = self._any(self._is(question.attribute.kind, question.patterns))
+    def _question(self, question: Question, *, wide: bool) -> str:
+        # Whoever is excluded by a question that means too many is one too many.
+        holds = self._any(self._is(question.attribute.kind, question.patterns, wide=wide is not question.negated))
         return self._negative.get(holds, not_(holds)) if question.negated else holds
 
-    def _is(self, kind: Kind, patterns: Sequence[Pattern]) -> Iterator[str]:
+    def _is(self, kind: Kind, patterns: Sequence[Pattern], *, wide: bool) -> Iterator[str]:
         match kind:
             case Kind.IDENTITY:
-                return _texts(PEER, patterns) if self._mutual else iter(())
+                return self._identities(patterns, wide=wide) if self._mutual else iter(())
             case Kind.SNI:
                 return _texts(_SERVER_NAME, patterns)
             case Kind.PORT:
@@ -86,6 +99,12 @@ class Questions:
                 return iter(())
             case other:
                 assert_never(other)
+
+    def _identities(self, patterns: Sequence[Pattern], *, wide: bool) -> Iterator[str]:
+        usual = f"{kept(_USUAL)} == b'1'"
+        for expression in is_identity(patterns, usual, self._domains, wide=wide):
+            self._usual |= _USUAL in expression
+            yield expression
 
     def _networks(self, kind: Kind, networks: Iterable[IPv4Network | IPv6Network]) -> Iterator[str]:
         name, text = _ADDRESSES[kind]
@@ -110,7 +129,7 @@ class Questions:
         whole = join(found)
         if len(whole) <= LONGEST:
             return whole
-        key = f"hauberk.asked-{len(self._negative)}"
+        key = f"hauberk.asked-{len(self._answers)}"
         self._answers.append(state(key, first))
         for part in parts(found):
             self._answers.append(state(key, evaluated(answer(f"({join(part)})")), if_any=True))

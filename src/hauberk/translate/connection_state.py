@@ -19,8 +19,16 @@ State = value_pb2.FilterStateValue
 ALLOW: Final = "allow|"
 DENY: Final = "deny|"
 
+# The caller's identity in an expression (CEL); of several names the first.
+PEER: Final = "connection.uri_san_peer_certificate"
+
 # Which cluster a TCP proxy takes instead of its own, if this is set when the connection comes to it.
 CLUSTER_STATE: Final = "envoy.tcp_proxy.cluster"
+
+_TEXT: Final = "envoy.string"
+# Connections that cause others are told apart by what they hand on, as far as that can be hashed. Of all that cannot be, the second gets
+# what the first one had: a caller who is denied would go on where somebody before was allowed to.
+_TOLD_APART: Final = "envoy.hashable_string"
 
 _ON_TLS_HANDSHAKE: Final = 2  # field number of Config.on_downstream_tls_handshake
 # Newer than the installed descriptors.
@@ -28,11 +36,13 @@ _LISTENER_CONFIG: Final = "envoy.extensions.filters.listener.set_filter_state.v3
 _ON_ACCEPT: Final = 1
 
 
-def state(key: str, text: str, *, factory: str = "envoy.string", upstream: bool = False, if_any: bool = False) -> State:
+def state(key: str, text: str, *, factory: str = _TEXT, upstream: bool = False, if_any: bool = False) -> State:
     """`text` (an access log format) under `key`.
 
     `upstream`: also with the connection that this one causes. `if_any`: an empty text leaves what is there.
     """
+    if upstream and factory == _TEXT:
+        factory = _TOLD_APART
     source = base_pb2.DataSource(inline_string=text)
     made = State(
         object_key=key,

@@ -17,7 +17,8 @@ from hauberk.policy.identity import SCHEME, namespace_pattern, service_account_p
 from hauberk.policy.pattern import Pattern, TextPattern, quote
 from hauberk.policy.trust_domains import TrustDomains
 from hauberk.translate.matching_clause import Ask, Clause, answered
-from hauberk.translate.matching_predicate import Predicate, Text, all_of, expression, not_, text_is
+from hauberk.translate.matching_predicate import Predicate, all_of, not_, text_is
+from hauberk.translate.matching_text import Text, expression
 
 IDENTITY: Final = Attribute(Kind.IDENTITY)
 
@@ -45,15 +46,16 @@ class UsualIdentities:
 
     def gains(self, clauses: Iterable[Clause]) -> int:
         """How many patterns are quicker to ask."""
-        return sum(self._quicker(pattern) is not None for clause in clauses for pattern in clause.wanted(IDENTITY))
+        return sum(self.quicker(pattern) is not None for clause in clauses for pattern in clause.wanted(IDENTITY))
 
     def _ask(self, ask: Ask) -> Ask:
         return Ask(ask.attribute, tuple(dict.fromkeys(each for pattern in ask.patterns for each in self._meant(pattern))), ask.negated)
 
     def _meant(self, pattern: Pattern) -> Sequence[Pattern]:
-        return self._quicker(pattern) or (pattern,)
+        return self.quicker(pattern) or (pattern,)
 
-    def _quicker(self, pattern: Pattern) -> Sequence[Pattern] | None:
+    def quicker(self, pattern: Pattern) -> Sequence[Pattern] | None:
+        """What asks the same of identities of the usual form without an expression; None if nothing does."""
         if not isinstance(pattern, TextPattern) or pattern.match != "regex":
             return None
         # Written again from what was read, it must be the same: another expression would mean something else.

@@ -19,8 +19,7 @@ from xds.type.matcher.v3 import matcher_pb2, string_pb2
 
 from hauberk.envoy.message import any_
 from hauberk.translate.access_log import DECISION_STATE, failed_connections
-from hauberk.translate.connection_question import PEER
-from hauberk.translate.connection_state import DENY, State, state
+from hauberk.translate.connection_state import DENY, PEER, State, state
 from hauberk.translate.expression import evaluated, if_, kept, literal
 
 Matcher = matcher_pb2.Matcher

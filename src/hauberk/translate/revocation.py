@@ -29,8 +29,7 @@ from hauberk.envoy.message import TYPE_PREFIX, ads, any_
 from hauberk.envoy.name import REVOKED, revoked_name
 from hauberk.identity.trust import Revoked
 from hauberk.translate.access_log import DECISION_STATE
-from hauberk.translate.connection_question import PEER
-from hauberk.translate.connection_state import DENY, Config, State, after_handshake, state
+from hauberk.translate.connection_state import DENY, PEER, Config, State, after_handshake, state
 from hauberk.translate.encode import encode_resource
 from hauberk.translate.expression import literal
 from hauberk.xds.resource import Resource

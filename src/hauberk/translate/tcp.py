@@ -30,6 +30,7 @@ TypedExtensionConfig = extension_pb2.TypedExtensionConfig
 
 # Where a cluster that goes to the original destination goes instead.
 _TARGET_STATE: Final = "envoy.network.transport_socket.original_dst_address"
+_ONWARD_STATE: Final = "hauberk.onward"
 _CONNECT_ATTEMPTS: Final = 3
 
 
@@ -107,7 +108,8 @@ def remember_established(*, mutual: bool) -> Filter:
 
 def _onward(cluster: str) -> list[State]:
     """Where the second listener's connection goes."""
-    states = [state(CLUSTER_STATE, cluster, factory=CLUSTER_STATE, upstream=True)]
+    # The same once more as text: by the first one connections are not told apart.
+    states = [state(CLUSTER_STATE, cluster, factory=CLUSTER_STATE, upstream=True), state(_ONWARD_STATE, cluster, upstream=True)]
     if cluster == INBOUND_PASSTHROUGH:
         # It asks the connection where it was going, and the second listener's connection was going nowhere by itself.
         states.append(state(_TARGET_STATE, "%DOWNSTREAM_LOCAL_ADDRESS%", factory=_TARGET_STATE, upstream=True))

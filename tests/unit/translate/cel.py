@@ -189,5 +189,6 @@ _CALLED: dict[str, Callable[..., Any]] = {
     "size": len,
     "startsWith": str.startswith,
     "endsWith": str.endswith,
+    "contains": str.__contains__,
     "matches": lambda text, pattern: re.search(pattern, text) is not None,
 }

@@ -35,7 +35,7 @@ Policy = AuthorizationPolicy | NormalPolicy
 
 def built(*policies: Policy, mutual: bool = True) -> set_filter_state_pb2.Config:
     normal = [each if isinstance(each, NormalPolicy) else normalize(each, DOMAINS) for each in policies]
-    return build_decision(normal, mutual=mutual)
+    return build_decision(normal, DOMAINS, mutual=mutual)
 
 
 def kept(*policies: Policy, peer: str | None = WEB, **of: Any) -> dict[str, str]:
@@ -305,3 +305,74 @@ def test_a_sidecar_waits_for_what_decides() -> None:
     source = decided(MUTUAL).config_discovery
     assert not source.HasField("default_config")
     assert source.config_source.initial_fetch_timeout.ToSeconds() == 0
+
+
+def longest(config: set_filter_state_pb2.Config) -> int:
+    """Of the regular expressions."""
+    asked = [found for text in texts(config) for found in re.findall(r"\.matches\('((?:[^'\\]|\\U[0-9a-f]{8})*)'\)", text)]
+    return max((len(re.sub(r"\\U[0-9a-f]{8}", "x", each)) for each in asked), default=0)
+
+
+@pytest.mark.parametrize("action", ["ALLOW", "DENY"])
+def test_accounts_and_namespaces_of_any_length_are_asked_without_long_expressions(action: str) -> None:
+    account, namespace = "a" * 200, "n" * 60
+    long = policy("long", action, {"from": [{"source": {"serviceAccounts": [f"{namespace}/{account}"]}}]}, sources("web"))
+    assert longest(built(long)) < 100
+    inside, outside = ("allow", "deny|") if action == "ALLOW" else ("deny|", "allow")
+    for peer, expected in (
+        (f"spiffe://cluster.local/ns/{namespace}/sa/{account}", inside),
+        (f"spiffe://cluster.local/ns/{namespace}/sa/{account}a", outside),
+        (f"spiffe://cluster.local/ns/{namespace}n/sa/{account}", outside),
+        (WEB, inside),
+        (DB, outside),
+    ):
+        assert decide(long, peer=peer)[:5] == expected, peer
+
+
+def test_an_identity_of_another_form_that_a_long_name_may_mean_is_let_in_by_nobody() -> None:
+    account = "a" * 200
+    odd = f"spiffe://cluster.local/vm/ns/shop/sa/{account}/more"
+    meant = {"from": [{"source": {"serviceAccounts": [account]}}]}
+    others = {"from": [{"source": {"notServiceAccounts": [account]}}]}
+    assert [decide(policy("p", action, meant), peer=odd)[:5] for action in ("ALLOW", "DENY")] == ["deny|", "deny|"]
+    assert [decide(policy("p", action, others), peer=odd)[:5] for action in ("ALLOW", "DENY")] == ["deny|", "deny|"]
+
+
+PEERS = [
+    *(
+        WEB,
+        DB,
+        "spiffe://cluster.local/ns/shop/sa/webs",
+        "spiffe://cluster.local/ns/shop/x/sa/web",
+        "spiffe://cluster.local/ns/shop/sa/web/x",
+    ),
+    *(
+        "spiffe://other/ns/shop/sa/web",
+        "spiffe://cluster.local/vm/1",
+        "spiffe://cluster.local/sa/web/ns/shop/y",
+        "spiffe://cluster.local/ns/sa/sa/web",
+    ),
+    *("spiffe://cluster.local/ns/shop", "spiffe://b", "spiffe://cluster.local/a/ns/data/sa/db"),
+]
+SOURCES: list[dict[str, list[str]]] = [
+    *({"serviceAccounts": [each]} for each in ("web", "shop/web", "data/db", "sa/web", "ns/web")),
+    *({"namespaces": [each]} for each in ("shop", "data", "sh*", "*op", "*", "sa", "ns")),
+    *({"principals": [each]} for each in ("cluster.local/ns/shop/sa/web", "*/sa/web", "cluster.local/ns/shop*", "*", "*b", "other*")),
+    *({"trustDomains": [each]} for each in ("cluster.local", "other", "*.local", "o*r", "*")),
+]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=str)
+def test_identities_are_meant_as_the_normal_form_says(source: dict[str, list[str]]) -> None:
+    found = policy("p", "ALLOW", {"from": [{"source": source}]})
+    ((alternative,),) = [rule.sources for rule in normalize(found, DOMAINS).rules]
+    for peer in PEERS:
+        meant = any(pattern.matches(peer) for question in alternative for pattern in question.patterns if isinstance(pattern, TextPattern))
+        assert decide(found, peer=peer).startswith("allow") is meant, peer
+
+
+def test_what_a_connection_hands_on_is_told_apart() -> None:
+    for state in handshake(built(policy("p", "ALLOW", sources("web")))):
+        if state.object_key == DECISION_STATE:
+            assert state.factory_key == "envoy.hashable_string"
+            assert state.shared_with_upstream
