@@ -19,14 +19,13 @@ from envoy.type.matcher.v3 import http_inputs_pb2, regex_pb2, value_pb2
 from envoy.type.matcher.v3 import string_pb2 as envoy_string_pb2
 from google.protobuf.message import Message
 from xds.core.v3 import extension_pb2
-from xds.type.matcher.v3 import matcher_pb2, string_pb2
-from xds.type.matcher.v3 import regex_pb2 as xds_regex_pb2
+from xds.type.matcher.v3 import matcher_pb2
 
 from hauberk.envoy.message import any_, uint32
 from hauberk.policy.attribute import Attribute, Kind
-from hauberk.policy.host import host_expression
-from hauberk.policy.pattern import AddressPattern, ListPattern, Pattern, PortPattern, RequestPrincipalPattern, TextPattern, quote
+from hauberk.policy.pattern import AddressPattern, ListPattern, Pattern, PortPattern, RequestPrincipalPattern, TextPattern
 from hauberk.translate.matching_clause import Alternative, Ask, Factor
+from hauberk.translate.matching_text import Text, expression, parts_of, plain_text, text_expression
 from hauberk.translate.one_identity import NAMES_STATE
 
 Matcher = matcher_pb2.Matcher
@@ -34,17 +33,12 @@ Predicate = Matcher.MatcherList.Predicate
 SinglePredicate = Predicate.SinglePredicate
 TypedExtensionConfig = extension_pb2.TypedExtensionConfig
 ValueMatcher = value_pb2.ValueMatcher
-Text = string_pb2.StringMatcher
 
 TOKENS: Final = "envoy.filters.http.jwt_authn"
 VERIFIED: Final = "payload"
 
-# Expressions are bounded in length by Envoy: many values are asked in several.
-_LONGEST: Final = 16_000
 # Questions of so many values may be kept.
 _USUAL: Final = 64
-# What may follow a path. Not a dot: it matches no byte that is not UTF-8, and a query may hold any.
-_QUERY: Final = r"(?:[?#]\C*)?"
 
 
 @lru_cache(maxsize=1024)
@@ -126,11 +120,6 @@ def text_is(attribute: Attribute, text: Text) -> Predicate:
     return Predicate(single_predicate=SinglePredicate(input=input_of(attribute), value_match=text))
 
 
-def expression(regex: str) -> Text:
-    """All of a text matches `regex` (RE2)."""
-    return Text(safe_regex=xds_regex_pb2.RegexMatcher(google_re2=xds_regex_pb2.RegexMatcher.GoogleRE2(), regex=regex))
-
-
 def _any_of_patterns(attribute: Attribute, patterns: Sequence[Pattern]) -> Iterator[Predicate]:
     match attribute.kind:
         case Kind.PORT:
@@ -151,110 +140,13 @@ def _any_of_patterns(attribute: Attribute, patterns: Sequence[Pattern]) -> Itera
             assert_never(other)
 
 
-# --- texts
-
-
 def _texts(attribute: Attribute, patterns: Sequence[TextPattern]) -> Iterator[Predicate]:
-    if len(patterns) == 1 and (text := _plain(attribute.kind, patterns[0])) is not None:
+    if len(patterns) == 1 and (text := plain_text(attribute.kind, patterns[0])) is not None:
         yield text_is(attribute, text)
         return
     # One look at the input for many values.
-    for part in _parts([text_expression(attribute.kind, each) for each in patterns]):
+    for part in parts_of([text_expression(attribute.kind, each) for each in patterns]):
         yield text_is(attribute, expression("|".join(part)))
-
-
-def _plain(kind: Kind, pattern: TextPattern) -> Text | None:
-    """`pattern` without an expression, which costs more."""
-    text, ignore_case = pattern.text, pattern.ignore_case
-    if kind is Kind.HOST or not text or (kind is Kind.PATH and (pattern.match != "prefix" or has_query(text))):
-        return None
-    match pattern.match:
-        case "exact":
-            return Text(exact=text, ignore_case=ignore_case)
-        case "prefix":
-            return Text(prefix=text, ignore_case=ignore_case)
-        case "suffix":
-            return Text(suffix=text, ignore_case=ignore_case)
-        case _:
-            return None
-
-
-def text_expression(kind: Kind, pattern: TextPattern) -> str:
-    """`pattern` as an expression for all of the input."""
-    if kind is Kind.HOST:
-        return f"(?:{host_expression(pattern)})"
-    if kind is Kind.PATH:
-        return _path_expression(pattern)
-    text = quote(pattern.text)
-    match pattern.match:
-        case "exact":
-            found = text
-        case "prefix":
-            found = rf"{text}\C*"
-        case "suffix":
-            found = rf"\C*{text}"
-        case "present":
-            # Of a header it is enough that it is there.
-            found = r"\C*" if kind is Kind.HEADER else "spiffe://.*" if kind is Kind.IDENTITY else r"\C+"
-        case "regex":
-            found = pattern.text
-        case other:
-            assert_never(other)
-    return f"(?{'i' if pattern.ignore_case else ''}:{found})"
-
-
-def _path_expression(pattern: TextPattern) -> str:
-    """About the path without query and fragment, which Envoy's `:path` has; neither can be part of a value that matches."""
-    if has_query(pattern.text) and pattern.match != "regex":
-        return r"\b\B"  # nothing is both
-    text = quote(pattern.text)
-    match pattern.match:
-        case "exact":
-            return f"{text}{_QUERY}"
-        case "prefix":
-            return rf"{text}\C*"
-        case "suffix":
-            return f"[^?#]*{text}{_QUERY}"
-        case "present":
-            return r"[^?#]\C*"
-        case "regex":
-            return f"(?:{without_query(pattern.text)}){_QUERY}"
-        case other:
-            assert_never(other)
-
-
-def without_query(regex: str) -> str:
-    """`regex`, in which no wildcard goes beyond the path."""
-    out: list[str] = []
-    rest = iter(regex)
-    in_class = False
-    for character in rest:
-        if character == "\\":
-            out.append(character + next(rest, ""))
-            continue
-        if in_class:
-            in_class = character != "]"
-        elif character == "[":
-            in_class = True
-        out.append("[^?#]" if character == "." and not in_class else character)
-    return "".join(out).replace("[^/]", "[^/?#]")
-
-
-def has_query(text: str) -> bool:
-    return "?" in text or "#" in text
-
-
-def _parts(expressions: Iterable[str]) -> Iterator[list[str]]:
-    part: list[str] = []
-    length = 0
-    for each in expressions:
-        if part and length + len(each) > _LONGEST:
-            yield part
-            part, length = [], 0
-        part.append(each)
-        length += len(each) + 1
-    if part:
-        yield part
 
 
 # --- everything else

@@ -17,7 +17,8 @@ from xds.type.matcher.v3 import matcher_pb2
 from hauberk.policy.attribute import Attribute, Kind
 from hauberk.policy.pattern import Match, Pattern, TextPattern
 from hauberk.translate.matching_clause import Ask, Clause
-from hauberk.translate.matching_predicate import has_query, input_of
+from hauberk.translate.matching_predicate import input_of
+from hauberk.translate.matching_text import has_query
 
 Matcher = matcher_pb2.Matcher
 

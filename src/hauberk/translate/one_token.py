@@ -19,9 +19,11 @@ from hauberk.mesh.request_authentication import TokenRule
 from hauberk.policy.attribute import Attribute, Kind
 from hauberk.policy.token_place import TokenPlace, places_of
 from hauberk.policy.verdict import NO_ALLOW_POLICY
-from hauberk.translate.matching import FieldMatcher, Matcher, OnMatch, decided, whole
+from hauberk.translate.matching import whole
 from hauberk.translate.matching_clause import Outcome
-from hauberk.translate.matching_predicate import Predicate, any_of, expression, text_is
+from hauberk.translate.matching_predicate import Predicate, any_of, text_is
+from hauberk.translate.matching_text import expression
+from hauberk.translate.matching_tree import FieldMatcher, Matcher, OnMatch, decided
 
 FILTER: Final = "hauberk.tokens"
 TWO_TOKENS: Final = "hauberk-two-tokens"

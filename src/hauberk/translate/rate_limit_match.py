@@ -13,7 +13,7 @@ from hauberk.policy.attribute import Kind
 from hauberk.policy.host import parse_host
 from hauberk.policy.pattern import parse_text
 from hauberk.policy.principal import path_pattern
-from hauberk.translate.matching_predicate import text_expression
+from hauberk.translate.matching_text import text_expression
 
 HeaderMatcher = route_components_pb2.HeaderMatcher
 

@@ -24,9 +24,11 @@ from hauberk.policy.ruleset import Paths
 from hauberk.policy.trust_domains import TrustDomains
 from hauberk.policy.verdict import NO_ALLOW_MATCHED, NO_ALLOW_POLICY
 from hauberk.translate.access_log import AUDIT_PREFIX, DRY_RUN_PREFIX
-from hauberk.translate.matching import FieldMatcher, Matcher, OnMatch, Place, decided, outcome_matcher, rules_on_match, whole
+from hauberk.translate.matching import Place, outcome_matcher, rules_on_match, whole
 from hauberk.translate.matching_clause import Outcome, build_clause
-from hauberk.translate.matching_predicate import Predicate, expression, text_is
+from hauberk.translate.matching_predicate import Predicate, text_is
+from hauberk.translate.matching_text import expression
+from hauberk.translate.matching_tree import FieldMatcher, Matcher, OnMatch, decided
 
 # Names of the filters, which a route fills.
 DECISION: Final = "envoy.filters.http.rbac"
