@@ -32,6 +32,7 @@ CLAIMS: Final[tuple[Mapping[str, Any] | None, ...]] = (
 
 _SOURCES: Final = {
     "principals": (
+        "old.example/ns/shop/sa/frontend",
         "cluster.local/ns/shop/sa/frontend",
         "cluster.local/ns/shop/*",
         "cluster.local/ns/bank/sa/teller",
@@ -41,10 +42,10 @@ _SOURCES: Final = {
     ),
     "namespaces": ("shop", "bank", "s*", "*op", "*", "sh*p"),
     "serviceAccounts": ("frontend", "shop/frontend", "bank/teller", "shop/front"),
-    "trustDomains": ("cluster.local", "*", "*.local", "clu*", "cl*al", "other"),
+    "trustDomains": ("cluster.local", "old.example", "*", "*.local", "clu*", "cl*al", "other"),
     "requestPrincipals": ("*", f"{ISSUER}/anna", f"{ISSUER}/*", "*/anna", "*na", "https*", f"{ISSUER}/an*", "*realm/bert", "anna"),
     "ipBlocks": ("10.244.0.0/16", "10.244.0.2", "10.244.0.3/32", "fd00:10:244::/64", "192.0.2.1", "::/0"),
-    "remoteIpBlocks": ("10.244.0.0/24", "0.0.0.0/0", "fd00:10:244::3"),
+    "remoteIpBlocks": ("10.244.0.0/24", "0.0.0.0/0", "fd00:10:244::3", "192.0.2.1", "198.51.100.0/24", "2001:db8::/32"),
 }
 _OPERATIONS: Final = {
     "hosts": ("web", "WEB.shop", "*.shop", "web*", "*", "web:80", "*:80", "a.shop:8*", "[::1]"),
@@ -178,6 +179,7 @@ class Case:
     host: str
     tenants: tuple[str, ...]
     claims: int
+    forwarded: str
 
     def __str__(self) -> str:
         return json.dumps(self.__dict__)
@@ -228,4 +230,5 @@ def _case(chance: random.Random) -> Case:
         host=chance.choice(("web", "WEB", "web:80", "web.shop", "web.shop.:8080", "a.shop", "A.Shop:80", "[::1]:80", "b.example", "web.")),
         tenants=chance.choice(((), (), ("acme",), ("acme", "umbrella"), ("",), ("umbrella",), ("axme",))),
         claims=chance.randrange(len(CLAIMS)),
+        forwarded=chance.choice(("", "", "192.0.2.1", "198.51.100.7, 192.0.2.1", "2001:db8::7, 192.0.2.1, 203.0.113.9", "nobody")),
     )
