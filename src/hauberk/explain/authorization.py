@@ -10,6 +10,7 @@ from hauberk.api.metadata import ObjectKey
 from hauberk.explain.caller import Caller
 from hauberk.explain.destination import Target
 from hauberk.explain.explanation import Clause, Decider, PolicyLine, RuleLine
+from hauberk.explain.imagine import known_address
 from hauberk.explain.layers import trust_domains
 from hauberk.explain.places import Origins
 from hauberk.explain.question import Question
@@ -60,8 +61,15 @@ class Asked:
             headers=question.headers,
             sni=question.sni,
             claims=claims if isinstance(claims, dict) else None,
-            destination_ip=next(iter(self.target.workload.addresses), None),
+            destination_ip=known_address(self.target.workload.addresses),
         )
+
+    @property
+    def unknown_addresses(self) -> frozenset[Kind]:
+        """Those that nobody has told."""
+        caller, own = self.caller.address, known_address(self.target.workload.addresses)
+        known = {Kind.DIRECT_IP: caller, Kind.REMOTE_IP: caller, Kind.DESTINATION_IP: own}
+        return frozenset(kind for kind, address in known.items() if address is None)
 
     @property
     def normal_policies(self) -> tuple[NormalPolicy, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hauberk.explain.imagine import known_address
 from hauberk.explain.question import DEFAULT_NAMESPACE, Question, Unanswerable
 from hauberk.identity.spiffe_id import InvalidSpiffeId, workload_id
 from hauberk.mesh.snapshot import MeshSnapshot
@@ -51,12 +52,12 @@ def _account(snapshot: MeshSnapshot, namespace: str, account: str, question: Que
     pods = [w for w in _of(snapshot, namespace) if w.service_account == account and w.meshed]
     pod = min(pods, key=lambda each: (not each.addresses, each.name), default=None)
     # The address of a pod that may be meant is no fact about the caller unless there is only one such pod.
-    address = question.address or (pod.addresses[0] if len(pods) == 1 and pod and pod.addresses else None)
+    address = question.address or (known_address(pod.addresses) if len(pods) == 1 and pod else None)
     return Caller(_identity(snapshot, namespace, account, question), pod, address, f"{namespace}/{account}")
 
 
 def _running(pod: Workload, snapshot: MeshSnapshot, question: Question) -> Caller:
-    address = question.address or next(iter(pod.addresses), None)
+    address = question.address or known_address(pod.addresses)
     if not pod.meshed:
         return Caller("", pod, address, str(pod.key))
     identity = _identity(snapshot, pod.namespace, pod.service_account, question)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 
 from hauberk.explain.authorization import Asked
 from hauberk.explain.caller import Caller, resolve_caller
 from hauberk.explain.destination import Destination, Target, resolve_destination
 from hauberk.explain.explanation import Answer, Explanation, Layer, Outcome
-from hauberk.explain.judging import judge
+from hauberk.explain.judging import asks_unknown_address, judge
 from hauberk.explain.layers import interception_layer, mtls_layer, route_document, route_layer, server_name
 from hauberk.explain.places import NO_ORIGINS, Origins
 from hauberk.explain.question import Question
@@ -18,6 +19,7 @@ from hauberk.mesh.protocol import Protocol
 from hauberk.mesh.snapshot import MeshSnapshot
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)  # for questions without a token
+UNKNOWN_ADDRESS: Final = "policies ask about addresses that are not known here: tell the caller's (fromAddress, --from-address)"
 LAYERS = ("route", "interception", "mtls", "jwt", "custom", "authorization", "rateLimit")
 
 
@@ -35,7 +37,7 @@ def explain(
         question = _completed(question, destination)
     way = _Way(snapshot, question, caller, destination, origins, http, now, trace)
     answers = [_answer(way, group) for group in _alike(destination)]
-    warnings = tuple(_warnings(question, destination, http=http))
+    warnings = tuple(_warnings(way))
     ordered = tuple(sorted(answers, key=lambda each: each.verdict != "deny"))
     return Explanation(answers=ordered, route=route_document(destination, http=http), warnings=warnings)
 
@@ -90,8 +92,11 @@ def _answer(way: _Way, group: tuple[Target, ...]) -> Answer:
     if mtls.outcome is Outcome.DENY:
         return _refused(pods, (route, interception, mtls))
     question = way.question if identity is None else replace(way.question, sni=way.question.sni or server_name(way.destination))
-    asked = Asked(way.snapshot, question, way.caller, target, identity, way.origins, way.http, way.now, way.trace)
-    return judge(asked, pods, (route, interception, mtls))
+    return judge(_asked(replace(way, question=question), target, identity), pods, (route, interception, mtls))
+
+
+def _asked(way: _Way, target: Target, identity: str | None) -> Asked:
+    return Asked(way.snapshot, way.question, way.caller, target, identity, way.origins, way.http, way.now, way.trace)
 
 
 def _refused(pods: tuple[str, ...], layers: tuple[Layer, ...]) -> Answer:
@@ -110,9 +115,13 @@ def filled(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     return (*layers, *(Layer(name, *rest) for name in LAYERS[len(layers) :]))
 
 
-def _warnings(question: Question, destination: Destination, *, http: bool) -> list[str]:
+def _warnings(way: _Way) -> list[str]:
     found: list[str] = []
-    if not http and question.asks_http:
+    question, destination = way.question, way.destination
+    if not way.http and question.asks_http:
         port = destination.port.port if destination.port else question.port
         found.append(f"port {port} is bytes to the sidecars ({destination.protocol.value}): method and path are not looked at")
+    guarded = (each for each in destination.targets if each.inbound is not None and each.number is not None)
+    if any(asks_unknown_address(_asked(way, each, None)) for each in islice(guarded, 1)):
+        found.append(UNKNOWN_ADDRESS)
     return found

@@ -18,6 +18,7 @@ from hauberk.api.selector import has_labels
 from hauberk.api.service import Service
 
 _T = TypeVar("_T", bound=ApiObject)
+_IMAGINED: Final = ("198.18.", "198.19.")  # RFC 2544: in use nowhere
 _FIRST_NAMED: Final = 20_000  # numbers for ports that nobody has given one
 
 
@@ -46,8 +47,13 @@ def _of(kind: type[_T], objects: Iterable[ApiObject]) -> Iterator[_T]:
     return (each for each in objects if isinstance(each, kind))
 
 
+def known_address(addresses: Iterable[str]) -> str | None:
+    """The first address that something really has: those of files are made up, and no policy may be held against them."""
+    return next((each for each in addresses if not each.startswith(_IMAGINED)), None)
+
+
 def _addresses() -> Iterator[str]:
-    return (f"10.{200 + number // 65536}.{number // 256 % 256}.{number % 256}" for number in count(1))
+    return (f"198.{18 + number // 65536}.{number // 256 % 256}.{number % 256}" for number in count(1))
 
 
 def _pod_of(deployment: Deployment) -> Pod:

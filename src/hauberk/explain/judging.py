@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.authorization_rule import Action
 from hauberk.api.mesh_config import MeshConfig
-from hauberk.explain.authorization import Asked, decider_of, partly_known_lines, policy_lines
+from hauberk.explain.authorization import Asked, decider_of, partly_known_lines, policy_lines, unknown_questions
 from hauberk.explain.change import changes_of, distance_of
 from hauberk.explain.explanation import Answer, Layer, Outcome, PolicyLine, Tried
 from hauberk.explain.layers import trust_domains
@@ -17,6 +18,7 @@ from hauberk.explain.limits import limit_layer
 from hauberk.explain.token import token_layer
 from hauberk.mesh.external_authorizer import Authorizer, Authorizers, NoAuthorizer, chosen_authorizer, find_authorizers
 from hauberk.mesh.snapshot import MeshSnapshot
+from hauberk.policy.attribute import Kind
 from hauberk.policy.decision import Meshwide, build_ruleset
 from hauberk.policy.facts import Facts, observe
 from hauberk.policy.ruleset import Paths, Ruleset
@@ -24,7 +26,14 @@ from hauberk.policy.verdict import EXTERNAL, NO_ALLOW_MATCHED, NO_PROVIDER, Judg
 
 _MORE_THAN_A_VERDICT: Final = frozenset({Action.CUSTOM, Action.AUDIT})
 _KEPT: Final = 256  # sets of policies that are ready to be asked
-_rulesets: OrderedDict[tuple[int, int], tuple[object, Ruleset]] = OrderedDict()
+_ADDRESSES: Final = frozenset({Kind.DIRECT_IP, Kind.REMOTE_IP, Kind.DESTINATION_IP})
+_rulesets: OrderedDict[tuple[int, int], _Ready] = OrderedDict()
+
+
+def asks_unknown_address(asked: Asked) -> bool:
+    """Some policy of the workload is about an address that nobody has told."""
+    assert asked.target.inbound is not None
+    return bool(asked.unknown_addresses & _ready(asked.snapshot, asked.target.inbound.policies).addresses)
 
 
 def meshwide(snapshot: MeshSnapshot) -> Meshwide:
@@ -46,21 +55,33 @@ def _paths(config: MeshConfig) -> Paths:
     return Paths(config.path_normalization.normalization, config.hauberk.ambiguous_paths == "ALLOW")
 
 
-def _ruleset(snapshot: MeshSnapshot, policies: tuple[AuthorizationPolicy, ...]) -> Ruleset:
-    """The policies ready to be asked; hundreds of questions are about a few sets of them."""
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """Policies ready to be asked, and the addresses that they ask about; `kept` lives as long, so that nothing else has its number."""
+
+    kept: object
+    ruleset: Ruleset
+    addresses: frozenset[Kind]
+
+
+def _ready(snapshot: MeshSnapshot, policies: tuple[AuthorizationPolicy, ...]) -> _Ready:
+    """Hundreds of questions are about a few sets of policies."""
     key = id(policies), id(snapshot)
     if key not in _rulesets:
-        # Both are kept beside it: as long as they are, nothing else has their numbers.
-        _rulesets[key] = (policies, snapshot), build_ruleset(policies, meshwide(snapshot))
+        ruleset = build_ruleset(policies, meshwide(snapshot))
+        asked = (
+            each.attribute.kind for policy in ruleset.policies for rule in policy.rules for each in unknown_questions(rule, _ADDRESSES)
+        )
+        _rulesets[key] = _Ready((policies, snapshot), ruleset, frozenset(asked))
         if len(_rulesets) > _KEPT:
             _rulesets.popitem(last=False)
-    return _rulesets[key][1]
+    return _rulesets[key]
 
 
 def ruleset_of(asked: Asked) -> Ruleset:
     """The policies of the workload, ready to be asked."""
     assert asked.target.inbound is not None
-    return _ruleset(asked.snapshot, asked.target.inbound.policies)
+    return _ready(asked.snapshot, asked.target.inbound.policies).ruleset
 
 
 def judge(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Answer:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from hauberk.api.request_authentication import RequestAuthentication
+from hauberk.explain.explain import UNKNOWN_ADDRESS
 from hauberk.explain.explanation import Answer, Outcome
 from hauberk.kit.digest import short_digest
 from hauberk.policytest.case import Case, Result
@@ -74,6 +75,7 @@ def obstacle(result: Result) -> str:
         "a caller of another trust domain cannot be had in one mesh": bool(question.trust_domain),
         "a caller's address cannot be chosen": question.address is not None,
         "the server name of a handshake between sidecars cannot be chosen": question.sni is not None,
+        "policies ask about addresses, which are others in every mesh": UNKNOWN_ADDRESS in explanation.warnings,
         "the workloads behind the service differ": explanation.differs,
         "it depends on something outside of the mesh": any(each.outcome is Outcome.UNKNOWN for each in explanation.answer.layers),
     }

@@ -184,6 +184,15 @@ spec:
     assert layer(ask(ORDERS, limits, **{**POST, "path": "/free/1"}), "rateLimit").outcome == "none"
 
 
+def test_addresses_that_files_do_not_tell_are_not_made_up() -> None:
+    policy = POLICY.replace("principals: [cluster.local/ns/shop/sa/admin]", "ipBlocks: [198.18.0.0/15, 10.0.0.0/8]")
+    put = {**POST, "method": "PUT"}
+    found = ask(ORDERS, policy, **put)
+    assert (found.answer.verdict, "addresses" in found.warnings[0]) == ("deny", True)
+    told = ask(ORDERS, policy, **put, fromAddress="10.1.2.3")
+    assert (told.answer.verdict, told.warnings) == ("allow", ())
+
+
 def test_the_server_name_of_a_sidecar_is_known() -> None:
     policy = POLICY.replace("methods: [GET]", "paths: [/]").split("  - to:")[0].split("  - from:")[0]
     policy += '  - when: [{key: connection.sni, values: ["outbound_.80_._.orders.shop.svc.cluster.local"]}]'
