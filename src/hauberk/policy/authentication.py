@@ -6,6 +6,7 @@ carries. Of several good ones that in the more important place says who the call
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -77,7 +78,9 @@ def is_twice(request: Request, place: TokenPlace) -> bool:
         case "param":
             return [name for name, _ in _parameters(request.path)].count(place.name) > 1
         case "cookie":
-            return [name for name, _ in _cookies(request.headers)].count(place.name) > 1
+            # Several headers are looked at as one, with commas between them.
+            pairs = re.split("[;,]", ",".join(request.headers.get("cookie", ())))
+            return [pair.strip().partition("=")[:2] for pair in pairs].count((place.name, "=")) > 1
 
 
 def token_at(request: Request, place: TokenPlace) -> str | None:

@@ -56,7 +56,7 @@ def _twice(place: TokenPlace) -> Predicate:
             return _header(place.name, rf"\C*{prefix}\C*,\C*|\C*,\C*{prefix}\C*" if prefix else r"\C*,\C*")
         case "param":
             name = "".join(_any_spelling(character) for character in place.name)
-            twice = rf"[^?]*\?(?:\C*&)?{name}(?:=\C*)?&(?:\C*&)?{name}(?:[=&#]\C*)?"
+            twice = rf"[^?]*\?(?:\C*&)?{name}(?:=\C*)?&(?:\C*&)?{name}(?:[=&]\C*)?"
             return text_is(Attribute(Kind.PATH), expression(twice))
         case "cookie":
             name = re.escape(place.name)
