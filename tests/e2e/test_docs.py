@@ -27,8 +27,10 @@ PAGES = (
     "docs/tutorial/rotate-everything.md",
     "docs/how-to/add-a-machine.md",
     "docs/how-to/audit-with-proofs.md",
+    "docs/how-to/external-authorization.md",
     "docs/how-to/federate.md",
     "docs/how-to/jwt-with-your-identity-provider.md",
+    "docs/how-to/limit-requests.md",
     "docs/how-to/mesh-two-programs.md",
     "docs/how-to/plug-in-your-ca.md",
     "docs/how-to/recover-from-a-lost-key.md",
@@ -38,8 +40,10 @@ PAGES = (
 )
 NEEDS_A_MESH = (
     "docs/how-to/audit-with-proofs.md",
+    "docs/how-to/external-authorization.md",
     "docs/how-to/federate.md",
     "docs/how-to/jwt-with-your-identity-provider.md",
+    "docs/how-to/limit-requests.md",
     "docs/how-to/mesh-two-programs.md",
     "docs/how-to/plug-in-your-ca.md",
     "docs/how-to/recover-from-a-lost-key.md",

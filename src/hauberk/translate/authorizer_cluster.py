@@ -17,7 +17,7 @@ from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from hauberk.api.extension_provider import EnvoyExtAuthzGrpc
 from hauberk.api.metadata import ObjectKey
 from hauberk.envoy.message import boolean, duration, socket_address, uint32
-from hauberk.envoy.name import ClusterName, outbound
+from hauberk.envoy.name import ClusterName
 from hauberk.mesh.endpoints import ServiceEndpoints, ServicePeers
 from hauberk.mesh.external_authorizer import Authorizer
 from hauberk.mesh.protocol import Protocol
@@ -45,7 +45,11 @@ def authorizer_cluster_name(authorizer: Authorizer) -> str:
 def authorizer_resources(
     authorizer: Authorizer, peers: Mapping[ObjectKey, ServicePeers], endpoints: Mapping[ObjectKey, ServiceEndpoints], limits: Limits
 ) -> tuple[Resource, ...]:
-    """The cluster, and its endpoints where nobody else is told of them."""
+    """The cluster, and its endpoints.
+
+    Under a name of its own, although the service's are the same: Envoy never asks twice for what it knows, and a cluster that comes
+    later would wait for it for ever.
+    """
     service, port = authorizer.service, authorizer.port
     if service is None or port is None:
         cluster = _outside(authorizer, limits)
@@ -57,9 +61,6 @@ def authorizer_resources(
     )
     cluster.name = authorizer_cluster_name(authorizer)
     origins = (str(service.key),)
-    if not service.headless:
-        cluster.eds_cluster_config.service_name = str(outbound(port.port, service.host))
-        return (encode_resource(cluster, cluster.name, origins),)
     assignment = _assignment(cluster.name, service, port, endpoints[service.key])
     return encode_resource(cluster, cluster.name, origins), encode_resource(assignment, assignment.cluster_name, origins)
 
