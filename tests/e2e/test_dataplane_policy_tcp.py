@@ -198,7 +198,7 @@ def test_a_sidecar_without_its_decisions_takes_no_connection(mesh: Mesh, monkeyp
     monkeypatch.setattr(server, "put", lambda found: put([each for each in found if not each.name.startswith(MUTUAL)]))
     monkeypatch.setattr(envoy_rig, "_is_ready", lambda pod: pod.envoy is not None and (pod.server.settled() or pod is late))
     with mesh.having(mode("all", NAMESPACE, mtls={"mode": "PERMISSIVE"})):
-        eventually(lambda: (late.directory / "admin.sock").exists() and b"PRE_INITIALIZING" in late.admin("/ready"))
+        eventually(lambda: (late.directory / "admin.sock").exists() and b"INITIALIZING" in late.admin("/ready"))
         with pytest.raises(OSError), mesh.outside.connect(late.addresses[0], 9200, timeout=2):
             pass
         monkeypatch.undo()

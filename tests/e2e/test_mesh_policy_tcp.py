@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,6 @@ from tests.e2e.callers import ask
 from tests.e2e.objects import authorization_policy, peer_authentication, port, rule
 from tests.e2e.programs import server_command
 
-from hauberk.testing.answer import MeshFailed
 from hauberk.testing.mesh import Mesh
 from hauberk.testing.namespace import MeshNamespace
 
@@ -135,13 +135,30 @@ def test_of_many_rules_the_last_is_heeded_too(pier: MeshNamespace) -> None:
     assert [admitted(pier, caller, 9000) for caller in ("alice", "bob")] == [[9000], []]
 
 
-def test_what_a_proxy_refuses_is_told_and_the_last_good_policy_stays(pier: MeshNamespace) -> None:
-    objects.apply(pier, authorization_policy("alice", "ALLOW", rule(source={"principals": [ALICE]}), app="db"))
-    # More text than Envoy reads in one expression.
+def test_a_policy_of_many_long_names_is_no_larger_than_a_sidecar_takes(pier: MeshNamespace) -> None:
+    here = {"ports": ["9000"]}
     names = [f"cluster.local/ns/{NAMESPACE}/sa/{number:0>63}" for number in range(512)]
-    too_much = authorization_policy("alice", "ALLOW", *(rule(source={"principals": [name]}) for name in names), app="db")
-    with pytest.raises(MeshFailed, match="HBK0603"):
-        objects.apply(pier, too_much)
+    rules = [rule(source={"principals": [name]}, to=here) for name in names]
+    objects.apply(pier, authorization_policy("alice", "ALLOW", *rules[1:], rule(source={"principals": [ALICE]}, to=here), app="db"))
     assert [admitted(pier, caller, 9000) for caller in ("alice", "bob")] == [[9000], []]
-    objects.apply(pier, authorization_policy("alice", "ALLOW", rule(source={"principals": [ALICE.replace("alice", "bob")]}), app="db"))
-    assert [admitted(pier, caller, 9000) for caller in ("alice", "bob")] == [[], [9000]]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"source": {"notPrincipals": [ALICE]}},
+        {"source": {"serviceAccounts": ["bob"]}},
+        {"source": {"ipBlocks": ["BOB/32"]}},
+        {"source": {"notRemoteIpBlocks": ["ALICE"]}},
+        {"source": {"namespaces": ["elsewhere"]}},
+        {"to": {"ports": ["9002"]}},
+    ],
+    ids=str,
+)
+def test_who_is_not_meant_gets_no_byte_of_a_server_whatever_is_asked(pier: MeshNamespace, asked: dict[str, dict[str, list[str]]]) -> None:
+    addresses = {name: pier.get("pods", name.lower())["status"]["podIP"] for name in ("ALICE", "BOB")}
+    text = json.dumps(asked)
+    for name, address in addresses.items():
+        text = text.replace(name, address)
+    objects.apply(pier, authorization_policy("asked", "ALLOW", rule(**json.loads(text)), app="db"))
+    assert admitted(pier, "alice", 9001) == []
