@@ -33,5 +33,5 @@ def test_every_setting_is_documented(documented: set[str]) -> None:
 
 
 def test_nothing_is_documented_that_is_no_setting(documented: set[str]) -> None:
-    known = names_in(TOP / "src", TOP / "bench", suffix=".py") | COMPOSED
+    known = names_in(TOP / "src", TOP / "bench", TOP / "tests" / "e2e", suffix=".py") | COMPOSED
     assert sorted(documented - known) == []
