@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hauberk.api.problem import problem
+from hauberk.api.service_account import ServiceAccount
 from hauberk.apiserver.body import Body, read_request
 from hauberk.apiserver.history import read_moment, timestamp
 from hauberk.apiserver.refusal import Refused
@@ -46,7 +47,8 @@ async def _answer(found: Parts, question: Question, at: str | None) -> dict[str,
     if at is None:
         snapshot, now = _present(found), found.clock.now()
         # In a thread: among thousands of policies it takes a second to say of each why it does not match.
-        return await asyncio.to_thread(lambda: explain(snapshot, question, now=now).to_json())
+        document = await asyncio.to_thread(lambda: explain(snapshot, question, now=now).to_json())
+        return {**document, "warnings": [*document["warnings"], *_doubts(found, question)]}
     past = await found.store.past(read_moment(at))
     document = await asyncio.to_thread(lambda: explain(_past(found, past), question, now=past.moment).to_json())
     return {**document, **_told(past)}
@@ -75,6 +77,15 @@ def _present(found: Parts) -> MeshSnapshot:
 def _past(found: Parts, past: Past) -> MeshSnapshot:
     present = found.pilot.snapshot if found.pilot is not None else None
     return build_snapshot(past.objects, None, present.settings if present is not None else None)
+
+
+def _doubts(found: Parts, question: Question) -> list[str]:
+    """A caller whom nobody has declared may be a typing error."""
+    namespace, slash, account = question.source.partition("/")
+    if not slash or ":" in namespace or namespace in ("pod", "po") or question.trust_domain:
+        return []
+    known = found.store.find(ServiceAccount, namespace, account) is not None
+    return [] if known else [f"there is no ServiceAccount {account} in namespace {namespace}: nothing can call as {question.source}"]
 
 
 def _told(past: Past) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def _token(name: str) -> Document:
 def _live(question: Document, at: str | None) -> Document:
     body = {"question": question, **({"at": at} if at else {})}
     answer: Document = connection.mesh().api("POST", "/v1/explain", body)
-    return {"question": question, **answer}
+    return {"question": _shown(question), **answer}
 
 
 def _after_the_fact(request_id: str) -> Document:
@@ -141,4 +141,9 @@ def _record(mesh: connection.Mesh, request_id: str) -> Document:
 def _offline(files: tuple[str, ...], question: Document, namespace: str) -> Document:
     from hauberk.cli.offline import OfflineMesh  # noqa: PLC0415 -- with all types of objects, which only this needs
 
-    return {"question": question, **OfflineMesh.read(files, namespace).explain(question)}
+    return {"question": _shown(question), **OfflineMesh.read(files, namespace).explain(question)}
+
+
+def _shown(question: Document) -> Document:
+    """Without the token: whoever reads the answer need not be able to use it."""
+    return {name: value for name, value in question.items() if name != "token"}

@@ -27,6 +27,9 @@ async def test_a_request_is_predicted_now_and_as_it_would_have_been(api: Api) ->
     _, then = await explain(api, question=QUESTION, at=before)
     assert (now["verdict"], now["decidedBy"]) == ("deny", {"policy": "default/p", "rule": "0"})
     assert (then["verdict"], then["policies"]) == ("allow", [])
+    assert "there is no ServiceAccount me" in now["warnings"][0]
+    _, known = await explain(api, question={**QUESTION, "from": "default/default"})
+    assert known["warnings"] == []
 
 
 async def test_what_has_happened_is_explained_when_the_policy_is_gone(api: Api) -> None:

@@ -50,6 +50,12 @@ def test_claims_are_read_from_a_file(files: str, tmp_path: Path, capsys: pytest.
     assert json.loads(capsys.readouterr().out)["question"]["claims"] == {"iss": "me"}
 
 
+def test_a_token_is_not_printed(files: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "token").write_text("Bearer a.b.c")
+    assert main(["explain", "-f", files, *ASK, "--jwt", str(tmp_path / "token"), "-o", "json"]) == 0
+    assert "a.b.c" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
