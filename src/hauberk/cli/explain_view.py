@@ -90,7 +90,7 @@ def _policy(policy: Document, painter: _Painter) -> Iterator[str]:
 def _rule(rule: Document, painter: _Painter) -> Iterator[str]:
     lead = f"    rule {rule['rule']}  "
     note = f" ({rule['note']})" if rule.get("note") else ""
-    if rule["outcome"] != "failed" or not rule["failed"]:
+    if rule["outcome"] not in ("failed", "unknown") or not rule["failed"]:
         place = f"  {_place(rule)}" if rule.get("file") else ""
         yield f"{lead}{painter.tint(rule['outcome'], rule['outcome'])}{note}{painter.faint(place)}"
         return

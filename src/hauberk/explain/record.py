@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from hauberk.api.metadata import ObjectKey
 from hauberk.explain.explain import explain
-from hauberk.explain.explanation import Answer, Decider, Explanation, Layer, Outcome, PolicyLine, Tried
+from hauberk.explain.explanation import Answer, Decider, Explanation, Layer, Outcome, PolicyLine, RuleLine, Tried
 from hauberk.explain.judging import nearest_rule
 from hauberk.explain.question import Question, Unanswerable
 from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.policy.attribute import Kind
+from hauberk.policy.identifier import RuleId
 
 Record = Mapping[str, Any]
 UNKNOWN: Final = frozenset({Kind.HEADER, Kind.CLAIM, Kind.REQUEST_PRINCIPAL, Kind.METADATA, Kind.SNI})
@@ -89,7 +90,7 @@ def _as_recorded(predicted: Answer, record: Record) -> Answer:
         reason=_nearest_too(_reason(record, decider), predicted),
         decider=decider,
         layers=layers,
-        policies=tuple(_matched(each, decider) for each in predicted.policies),
+        policies=tuple(_concluded(_matched(each, decider), decider, record) for each in predicted.policies),
         dry_run=_tried(record),
         audit=tuple(_names(_part(record, "decision").get("audit"))),
     )
@@ -128,6 +129,32 @@ def _matched(line: PolicyLine, decider: Decider | None) -> PolicyLine:
         return line
     rules = tuple(replace(each, outcome="matched", failed=()) if each.index == decider.rule else each for each in line.rules)
     return replace(line, matched=True, rules=rules)
+
+
+def _concluded(line: PolicyLine, decider: Decider | None, record: Record) -> PolicyLine:
+    """What follows from the verdict for rules of which the record does not hold all: those that would have decided before did not match."""
+    if line.dry_run or line.matched is not None or _refusing(record) not in (None, "authorization"):
+        return line
+    rules = tuple(_missed(each) if each.outcome == "unknown" and _came_before(line, each, decider, record) else each for each in line.rules)
+    return replace(line, rules=rules, matched=None if any(each.outcome == "unknown" for each in rules) else False)
+
+
+def _came_before(line: PolicyLine, rule: RuleLine, decider: Decider | None, record: Record) -> bool:
+    """The rule would have decided if it had matched: DENY before ALLOW, and those of one action in the order of their names."""
+    if line.action not in ("DENY", "ALLOW"):
+        return False
+    if decider is None or decider.action != line.action:
+        return line.action == "DENY" or _verdict(record) == "deny"
+    return str(_rule_id(line.policy, rule.index)) < str(_rule_id(decider.policy, decider.rule))
+
+
+def _rule_id(policy: str, rule: int) -> RuleId:
+    namespace, _, name = policy.partition("/")
+    return RuleId(namespace, name, rule)
+
+
+def _missed(rule: RuleLine) -> RuleLine:
+    return replace(rule, outcome="failed", note="it did not match, or it would have decided")
 
 
 def _doubts(answer: Answer, predicted: Answer, record: Record) -> list[str]:

@@ -21,7 +21,7 @@ def clause_text(failed: FailedClause) -> str:
 def unknown_text(question: Question) -> str:
     """The same where nobody knows what the request had."""
     wanted = f"must be none of {listed(question.values)}" if question.negated else f"needs {_one_of(question.values)}"
-    return f"{subject_of(question.attribute)} is not known (a record does not hold it); {wanted}"
+    return f"{subject_of(question.attribute)} is not in the record; {wanted}"
 
 
 def has_text(attribute: Attribute, actual: str) -> str:

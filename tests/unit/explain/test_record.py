@@ -29,13 +29,22 @@ def test_what_the_record_does_not_hold_is_unknown_and_the_verdict_is_the_record_
     assert [each.outcome for each in found.answer.policies[0].rules] == ["failed", "failed", "matched"]
 
 
-def test_a_rule_about_a_token_may_have_matched_or_not() -> None:
+def test_where_no_rule_matched_one_about_a_token_did_not_either() -> None:
     snapshot, _ = mesh(ORDERS, POLICY)
-    found = explain_record(snapshot, record(verdict="deny", reason="no ALLOW rule matched"))
-    line = found.answer.policies[0]
-    assert [each.outcome for each in line.rules] == ["failed", "failed", "unknown"]
-    assert line.matched is None
-    assert "not known" in line.rules[2].failed[0].text
+    line = explain_record(snapshot, record(verdict="deny", reason="no ALLOW rule matched")).answer.policies[0]
+    assert [each.outcome for each in line.rules] == ["failed", "failed", "failed"]
+    assert (line.matched, line.rules[2].note) == (False, "it did not match, or it would have decided")
+
+
+def test_a_rule_about_a_token_after_the_one_that_decided_may_have_matched_or_not() -> None:
+    snapshot, _ = mesh(
+        ORDERS, POLICY, POLICY.replace("name: orders-write", "name: later"), POLICY.replace("name: orders-write", "name: zzz")
+    )
+    found = explain_record(snapshot, record(verdict="allow", policy="shop/orders-write", rule="2"))
+    by_policy = {each.policy: each for each in found.answer.policies}
+    assert (by_policy["shop/later"].matched, by_policy["shop/zzz"].matched) == (False, None)
+    clause = by_policy["shop/zzz"].rules[2].failed[0]
+    assert clause.text == "claim `groups` is not in the record; needs [writer]"
     assert "neither headers nor tokens" in found.warnings[0]
 
 
