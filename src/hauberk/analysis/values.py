@@ -19,7 +19,7 @@ from hauberk.policy.trust_domains import ANY_MESH
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _PRINCIPAL = re.compile(r"[^/]+/ns/[^/]+/sa/[^/]+")
-_AMBIGUOUS = re.compile(r"%2f|%5c|%00|%25[0-9a-f]{2}|;|\\|//", re.IGNORECASE)
+_AMBIGUOUS = re.compile(r"%2f|%5c|%3b|%00|%25[0-9a-f]{2}|;|\\|//", re.IGNORECASE)
 
 
 def check_values(policy: AuthorizationPolicy, world: World) -> Iterator[Finding]:
