@@ -80,11 +80,11 @@ _CONDITIONS: Final = {
 }
 
 
-def _fields(pools: Mapping[str, tuple[str, ...]]) -> st.SearchStrategy[dict[str, list[str]]]:
-    """One to three fields, some of them in their negative form."""
+def _fields(pools: Mapping[str, tuple[str, ...]], most: int = 3) -> st.SearchStrategy[dict[str, list[str]]]:
+    """One field or several, some of them in their negative form."""
     values = {name: st.lists(st.sampled_from(pool), min_size=1, max_size=3, unique=True) for name, pool in pools.items()}
     one = st.sampled_from(sorted(pools)).flatmap(lambda name: st.tuples(st.sampled_from((name, _negative(name))), values[name]))
-    return st.lists(one, min_size=1, max_size=3).map(dict)
+    return st.lists(one, min_size=1, max_size=most).map(dict)
 
 
 def _negative(name: str) -> str:
@@ -116,6 +116,12 @@ _CUSTOM_RULE: Final = st.fixed_dictionaries(
         "to": st.lists(_fields(_OPERATIONS).map(lambda fields: {"operation": fields}), min_size=1, max_size=2),
     },
 )
+# What is asked alone decides alone.
+_SINGLE_RULE: Final = st.one_of(
+    _fields(_SOURCES, 1).map(lambda fields: {"from": [{"source": fields}]}),
+    _fields(_OPERATIONS, 1).map(lambda fields: {"to": [{"operation": fields}]}),
+    _condition().map(lambda condition: {"when": [condition]}),
+)
 # Of such rules the translation makes trees.
 _CROWDED: Final = {
     "principals": ("cluster.local/ns/shop/sa/frontend", "cluster.local/ns/bank/sa/teller", "cluster.local/ns/shop/sa/front", "*"),
@@ -142,7 +148,10 @@ _ACTIONS: Final = ("ALLOW", "ALLOW", "ALLOW", "ALLOW", "DENY", "DENY", "DENY", "
 @st.composite
 def policies(draw: st.DrawFn) -> tuple[AuthorizationPolicy, ...]:
     """Some policies that select one workload, of its own and of the root namespace, some of them on trial; sometimes a crowd of them."""
-    if draw(st.integers(0, 3)):
+    kind = draw(st.integers(0, 4))
+    if kind < 2:
+        return tuple(_policy(draw, number, _SINGLE_RULE, 2) for number in range(draw(st.integers(1, 3))))
+    if kind < 4:
         return tuple(_policy(draw, number, _RULE, 4) for number in range(draw(st.integers(1, 5))))
     return tuple(_policy(draw, number, _CROWDED_RULE, 6) for number in range(draw(st.integers(5, 12))))
 
@@ -228,7 +237,7 @@ def _case(chance: random.Random) -> Case:
         method=chance.choice(("GET", "GET", "POST", "PUT")),
         path=path,
         host=chance.choice(("web", "WEB", "web:80", "web.shop", "web.shop.:8080", "a.shop", "A.Shop:80", "[::1]:80", "b.example", "web.")),
-        tenants=chance.choice(((), (), ("acme",), ("acme", "umbrella"), ("",), ("umbrella",), ("axme",))),
+        tenants=chance.choice(((), (), ("acme",), ("acme", "umbrella"), ("",), ("umbrella",), ("axme",), ("acé",))),
         claims=chance.randrange(len(CLAIMS)),
         forwarded=chance.choice(("", "", "192.0.2.1", "198.51.100.7, 192.0.2.1", "2001:db8::7, 192.0.2.1, 203.0.113.9", "nobody")),
     )

@@ -43,9 +43,9 @@ from hauberk.translate.limits import Limits
 from hauberk.translate.outbound import limits_of
 
 _BY_HAND: Final = os.environ.get("HAUBERK_DIFFERENTIAL_SETS")
-SETS: Final = int(_BY_HAND or 80)
+SETS: Final = int(_BY_HAND or 64)
 REQUESTS: Final = 48
-CONNECTIONS: Final = 10
+CONNECTIONS: Final = 8
 TCP: Final = 9000
 GREETING: Final = b"welcome\n"
 HOPS: Final = 1
