@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hauberk.audit import merkle
 from hauberk.audit.checkpoint import BadCheckpoint, Checkpoint, HeadSigner, read, sign
-from hauberk.audit.files import HASH, LONGEST_RECORD, STEP, WIDTH, LogFiles
+from hauberk.audit.files import HASH, LONGEST_RECORD, STEP, WIDTH, LogFiles, Segment
 
 SEGMENT: Final = 16 * 1024 * 1024  # bytes of a file of records
 KEPT: Final = 1024 * 1024 * 1024  # bytes of all of them; hashes are kept for ever (33 bytes a record)
@@ -91,19 +91,30 @@ class AuditLog:
         segments = self.files.segments()
         self._segment, self._segment_size = signed.size, 0
         if segments:
-            last = segments[-1]
-            lines = list(last.lines())
-            self._segment, self._segment_size = last.first, sum(len(line) + 1 for line in lines)
-            os.truncate(last.path, self._segment_size)
-            behind = lines[signed.size - last.first :]
-            if last.first + len(lines) < signed.size:
-                raise AuditLogDamaged(f"{signed.size} records are under the newest checkpoint, {last.first + len(lines)} are there")
-            self._add([merkle.leaf_hash(line) for line in behind])
+            self._take_on(segments[-1], signed.size)
         elif signed.size:
             raise AuditLogDamaged("the files of records are gone")
-        else:
+        # On a full disk a log that is whole can be opened.
+        if not self.files.checkpoint.exists():
             self._add([])
-        _replace(self.files.public_key, self._signer.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        public = self._signer.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        if not self.files.public_key.exists() or self.files.public_key.read_bytes() != public:
+            _replace(self.files.public_key, public)
+
+    def _take_on(self, last: Segment, size: int) -> None:
+        """The file to write to. Whole records behind the checkpoint are taken on, unless the disk is full: nobody was told of them."""
+        lines = list(last.lines())
+        if last.first + len(lines) < size:
+            raise AuditLogDamaged(f"{size} records are under the newest checkpoint, {last.first + len(lines)} are there")
+        signed, behind = lines[: size - last.first], lines[size - last.first :]
+        self._segment, self._segment_size = last.first, _bytes(signed)
+        try:
+            if behind:
+                self._add([merkle.leaf_hash(line) for line in behind])
+                self._segment_size += _bytes(behind)
+        except OSError:
+            pass
+        os.truncate(last.path, self._segment_size)
 
     def _signed(self) -> Checkpoint:
         try:
@@ -167,6 +178,10 @@ class AuditLog:
                 return
             segment.path.unlink()
             total -= size
+
+
+def _bytes(lines: Sequence[bytes]) -> int:
+    return sum(len(line) + 1 for line in lines)
 
 
 def _edge(size: int, frontier: Mapping[int, list[bytes]]) -> merkle.Nodes:

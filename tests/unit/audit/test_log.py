@@ -186,6 +186,18 @@ def test_a_full_disk_loses_nothing_that_was_there_and_keeps_nothing_halfway(tmp_
     assert _faults(log.files) == ()
 
 
+def test_on_a_full_disk_a_log_is_opened_as_far_as_it_was_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = _filled(tmp_path, 300)
+    with files.segments()[-1].path.open("ab") as file:
+        file.write(b'{"number":300}\n')
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", _full_at(1))
+        with _open(tmp_path) as log:
+            assert log.size == 300
+            log.append(_records(300, 700))
+    assert _faults(files) == ()
+
+
 def _full_at(number: int) -> Callable[[int], None]:
     """The disk is full when it is told for the `number`th time to keep something."""
     calls = iter(range(1, 100))
