@@ -12,6 +12,7 @@ from tests.e2e.envoy_rig import Answer, RigPod, eventually, rig
 from tests.e2e.envoy_rig_mesh import VIP, Mesh, caller, mode, policy
 from tests.e2e.envoy_rig_programs import request_http2
 from tests.e2e.envoy_rig_server import NAMESPACE
+from tests.unit.policy.jwt_cases import authentications, says, token
 
 from hauberk.api.rate_limit_policy import RateLimitPolicy
 from hauberk.telemetry.decision import read_decision
@@ -113,6 +114,22 @@ def test_each_value_of_a_header_has_its_own_bucket_and_having_none_is_one(mesh: 
             assert statuses(mesh.client, 2, **headers) == [200, 429]
         # Which a program could take for the one that was counted.
         assert statuses(mesh.client, 1, **{"x_tenant": "c"}) == [429]
+
+
+def test_end_users_are_told_apart_by_what_their_verified_tokens_say(mesh: Mesh) -> None:
+    def as_user(**claims: object) -> dict[str, str]:
+        return {"authorization": f"Bearer {token(says(**claims))}"}
+
+    by_subject = {"requests": 1, **HOUR, "by": ["request.auth.principal"], "match": {"paths": ["/user"]}}
+    by_groups = {"requests": 1, **HOUR, "by": ["request.auth.claims[groups]"], "match": {"paths": ["/groups"]}}
+    with mesh.having(limits(by_subject, by_groups), *authentications("one", outputs=False)):
+        for user in (as_user(sub="joe"), as_user(sub="jane"), {}):
+            assert statuses(mesh.client, 2, "/user", **user) == [200, 429]
+        for user in (as_user(groups=["a"]), as_user(groups=["a", "b"]), as_user(groups=...), as_user(groups="a")):
+            first, second = statuses(mesh.client, 2, "/groups", **user)
+            assert (first, second) == (200, 429), user
+        # A token that nobody has verified counts for nobody.
+        assert statuses(mesh.client, 1, "/user", authorization=f"Bearer {token(says(sub='joe'))}x") == [401]
 
 
 def test_parts_of_the_request_tell_requests_apart(mesh: Mesh) -> None:
