@@ -51,7 +51,7 @@ class ServedPilot:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(end):
                 if await self._keys.settled():
-                    await self._pilot.settle(timeout)
+                    await self._pilot.keys_taken(timeout)
         return pushed
 
     def proxies(self) -> Sequence[dict[str, Any]]:

@@ -69,6 +69,7 @@ class Pilot:
         self._objects = objects
         self._settings = settings or MeshSettings()
         self._keys = NO_KEYS
+        self._told_keys: frozenset[ObjectKey] = frozenset()  # proxies that had not answered to other keys when somebody last looked
         self._clock = clock or SystemClock()
         self._debounce = debounce
         self._translation = Translation(translator)
@@ -140,8 +141,19 @@ class Pilot:
         """Tokens of end users are verified with these keys, and with no others."""
         if keys != self._keys:
             self._keys = keys
-            if self._snapshot is not None:
-                self._renew()
+            push = self._renew() if self._snapshot is not None else None
+            self._told_keys |= push.affected if push is not None else frozenset()
+
+    async def keys_taken(self, timeout: float) -> None:
+        """Until every connected proxy that was told other keys has answered, or `timeout` seconds are over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._turnstile.until(lambda: not any(self._is_behind(pod) for pod in self._told_keys))
+        self._told_keys = frozenset(pod for pod in self._told_keys if self._is_behind(pod))
+
+    def _is_behind(self, pod: ObjectKey) -> bool:
+        connection = self._connections.get(pod)
+        return connection is not None and not connection.session.synced
 
     async def settle(self, timeout: float) -> None:
         """Until every connected proxy has answered to all that it was told, or `timeout` seconds are over."""
@@ -183,7 +195,8 @@ class Pilot:
             else:
                 self._renew()
 
-    def _renew(self) -> None:
+    def _renew(self) -> Push | None:
+        """What there is now is pushed; None if it could not be."""
         listing = self._objects.list()
         began = self._clock.monotonic()
         try:
@@ -193,11 +206,12 @@ class Pilot:
             if self._snapshot is None:
                 raise
             log.exception("the snapshot could not be built; proxies keep what they have", revision=listing.revision)
-            return
+            return None
         built = self._clock.monotonic()
         push = self._push(self._snapshot, listing.revision)
         self._count(push, built - began, self._clock.monotonic() - built)
         self._turnstile.notify()
+        return push
 
     def _build(self, items: Iterable[ApiObject]) -> MeshSnapshot:
         snapshot = build_snapshot(items, self._snapshot, self._settings, self._keys, self._turning)

@@ -246,7 +246,7 @@ async def test_keys_reach_those_they_concern_without_any_change_of_objects_and_a
         pushes = world.pilot.counters.affected
         world.pilot.believe(known)
         assert world.pilot.counters.affected == pushes + 1
-        settled = asyncio.create_task(world.pilot.settle(PATIENCE))
+        settled = asyncio.create_task(world.pilot.keys_taken(PATIENCE))
         await asyncio.sleep(0)
         assert not settled.done()
         web.go_on()
@@ -262,7 +262,7 @@ async def test_who_does_not_answer_is_waited_for_no_longer_than_one_may(world: W
         await world.wait()
         web.hold_back()
         world.pilot.believe({KeySource("https://keys.example/"): IssuerKeys("the-keys")})
-        await world.pilot.settle(0.05)
+        await world.pilot.keys_taken(0.05)
         web.go_on()
-        await world.pilot.settle(PATIENCE)
+        await world.pilot.keys_taken(PATIENCE)
         assert web.inbound_version() == listener("inbound", version="the-keys").version
