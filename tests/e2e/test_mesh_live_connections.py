@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e import holding, objects, processes
+from tests.e2e.callers import ask
 from tests.e2e.objects import authorization_policy, peer_authentication, port, rule
 from tests.e2e.programs import server_command
 from tests.e2e.waits import until
@@ -38,8 +39,14 @@ def quay(shared_mesh: Mesh) -> Iterator[MeshNamespace]:
         objects.idle("outside", meshed=False),
     )
     mesh.ready("db", "alice", "bob", "outside")
+    # That it is ready is told to its callers a moment later.
+    until(lambda: all(_is_known(mesh, caller, number) for caller in ("alice", "bob") for number in (9000, 9002)), "the callers to know it")
     yield mesh
     mesh.clear()
+
+
+def _is_known(mesh: MeshNamespace, caller: str, number: int) -> bool:
+    return bool(ask(mesh, caller, "tcp", "db", number, timeout=5).get("said") == ["HELLO"])
 
 
 @pytest.fixture

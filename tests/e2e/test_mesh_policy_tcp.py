@@ -10,6 +10,7 @@ from tests.e2e import objects
 from tests.e2e.callers import ask
 from tests.e2e.objects import authorization_policy, peer_authentication, port, rule
 from tests.e2e.programs import server_command
+from tests.e2e.waits import until
 
 from hauberk.testing.mesh import Mesh
 from hauberk.testing.namespace import MeshNamespace
@@ -34,6 +35,8 @@ def quay(shared_mesh: Mesh) -> Iterator[MeshNamespace]:
         objects.idle("outside", meshed=False),
     )
     mesh.ready("db", "alice", "bob", "outside")
+    # That it is ready is told to its callers a moment later.
+    until(lambda: all(served(mesh, caller, number) for caller in ("alice", "bob") for number in PORTS), "the callers to know the server")
     yield mesh
     mesh.clear()
 

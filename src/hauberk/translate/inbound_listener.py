@@ -154,7 +154,7 @@ class _Chains:
         return chain
 
     def _mutual_tcp(self, kind: str, match: FilterChainMatch) -> FilterChain:
-        chain = self._chain(self._name(f"tcp-{kind}"), match, mutual=True)
+        chain = self._named(self._name(f"tcp-{kind}"), match)
         chain.filters.extend(inbound_mutual_tcp(self._guarded.cluster, self._limits))
         chain.transport_socket.CopyFrom(downstream_tls(self._limits.trust_domains.accepted, (), self._limits.tls))
         return chain
@@ -168,6 +168,11 @@ class _Chains:
         return f"{'any' if self._guarded.port is None else self._guarded.port}-{kind}"
 
     def _chain(self, name: str, match: FilterChainMatch, *, mutual: bool) -> FilterChain:
+        chain = self._named(name, match)
+        chain.filters.append(remember_established(mutual=mutual))
+        return chain
+
+    def _named(self, name: str, match: FilterChainMatch) -> FilterChain:
         if self._guarded.port is not None:
             match.destination_port.CopyFrom(uint32(self._guarded.port))
-        return FilterChain(name=name, filter_chain_match=match, filters=[remember_established(mutual=mutual)])
+        return FilterChain(name=name, filter_chain_match=match)

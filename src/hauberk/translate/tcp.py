@@ -56,7 +56,8 @@ def inbound_mutual_tcp(cluster: str, limits: Limits) -> tuple[Filter, ...]:
     proxy.upstream_connect_mode = tcp_proxy_pb2.UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
     proxy.max_early_data_bytes.CopyFrom(uint32(BUFFER_LIMIT))
     proxy.max_downstream_connection_duration.CopyFrom(duration(limits.connection_age))
-    found_out = (*_onward(cluster), *times_of_caller(limits.connection_age))
+    # In one filter with what other chains keep: each filter is a little memory of every sidecar.
+    found_out = (*_established_mutually(), *_onward(cluster), *times_of_caller(limits.connection_age))
     return keeping(after_handshake(found_out)), decided(MUTUAL), tcp_filter(), _filter(proxy)
 
 
@@ -101,9 +102,15 @@ def remember_established(*, mutual: bool) -> Filter:
     With the mark a `mutual` one gets the serial of its caller's certificate, which may be revoked while the connection lives, and its
     caller's names, about which policies ask.
     """
-    mark = state(ESTABLISHED_STATE, "1")
-    caller = (state(SERIAL_STATE, PEER_SERIAL), state(NAMES_STATE, PEER_NAMES))
-    return keeping(after_handshake([mark, *caller]) if mutual else when_it_comes([mark]))
+    return keeping(after_handshake(_established_mutually()) if mutual else when_it_comes([_established()]))
+
+
+def _established_mutually() -> tuple[State, ...]:
+    return _established(), state(SERIAL_STATE, PEER_SERIAL), state(NAMES_STATE, PEER_NAMES)
+
+
+def _established() -> State:
+    return state(ESTABLISHED_STATE, "1")
 
 
 def _onward(cluster: str) -> list[State]:
