@@ -47,3 +47,28 @@ def test_a_selecting_policy_of_the_root_namespace_is_about_that_namespace_only()
 
 def test_the_policies_that_had_a_say_are_named() -> None:
     assert modes(mtls("default", "STRICT", namespace=ROOT)).origins == ("PeerAuthentication/istio-system/default",)
+
+
+def test_on_every_level_the_oldest_counts_alone_also_if_it_says_nothing() -> None:
+    old, young = "2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z"
+    for level in ({"namespace": ROOT}, {}, {"selector": SELECTOR}):
+        strict, other = mtls("b", "STRICT", created=old, **level), mtls("a", "DISABLE", created=young, **level)
+        assert modes(other, strict).default is MtlsMode.STRICT
+        unset = mtls("b", "UNSET", created=old, **level)
+        assert modes(other, unset).default is MtlsMode.PERMISSIVE
+
+
+def test_of_equally_old_policies_the_first_by_name_counts() -> None:
+    assert modes(mtls("b", "STRICT"), mtls("a", "DISABLE")).default is MtlsMode.DISABLE
+
+
+def test_of_the_policies_that_select_a_workload_one_decides_about_its_mode_and_its_ports() -> None:
+    older = mtls("older", "UNSET", selector=SELECTOR, created="2024-01-01T00:00:00Z")
+    younger = mtls("younger", "STRICT", selector=SELECTOR, portLevelMtls={80: {"mode": "DISABLE"}}, created="2025-01-01T00:00:00Z")
+    elsewhere = mtls("elsewhere", "STRICT", selector={"matchLabels": {"app": "db"}}, created="2023-01-01T00:00:00Z")
+    assert modes(younger, older, elsewhere) == Modes(MtlsMode.PERMISSIVE, (), ("PeerAuthentication/shop/older",))
+
+
+def test_ports_that_are_not_named_have_the_workloads_mode() -> None:
+    found = modes(mtls("ns", "DISABLE"), mtls("web", "STRICT", selector=SELECTOR, portLevelMtls={80: {"mode": "PERMISSIVE"}}))
+    assert [found.of(port) for port in (80, 81)] == [MtlsMode.PERMISSIVE, MtlsMode.STRICT]
