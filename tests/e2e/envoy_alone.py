@@ -13,6 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ConnectionTerminated, ResponseReceived, StreamReset
+
 from hauberk.envoy.binary import find_envoy
 
 _TYPES: Final = "type.googleapis.com/envoy.extensions.filters"
@@ -40,6 +44,25 @@ class LoneEnvoy:
                     name, _, value = line.decode("latin-1").partition(":")
                     headers[name.lower()] = value.strip()
                 return status, headers, answer.read(int(headers.get("content-length", 0))).decode()
+
+    def ask_http2(self, listener: str, path: bytes) -> dict[str, str] | None:
+        """Headers of the answer to a GET by HTTP/2; None if it was refused."""
+        state = H2Connection(H2Configuration(header_encoding="latin-1", validate_outbound_headers=False, normalize_outbound_headers=False))
+        state.initiate_connection()
+        state.send_headers(1, [(b":method", b"GET"), (b":path", path), (b":scheme", b"http"), (b":authority", b"h")], end_stream=True)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_SECONDS)
+            connection.connect(str(self._directory / listener))
+            connection.sendall(state.data_to_send())
+            while data := connection.recv(65536):
+                for event in state.receive_data(data):
+                    if isinstance(event, ResponseReceived):
+                        headers = {str(name): str(value) for name, value in event.headers}
+                        return headers if headers[":status"] == "200" else None
+                    if isinstance(event, ConnectionTerminated | StreamReset):
+                        return None
+                connection.sendall(state.data_to_send())
+        return None
 
 
 def http_listener(

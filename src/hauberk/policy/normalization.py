@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 Level = Literal["DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"]
 
-# What no request line may hold, and a fragment: Envoy answers 400 before anybody judges.
-_REFUSED: Final = re.compile(r"[^\x21-\x7e]|#")
+# What no request may hold, and a fragment: Envoy refuses it before anybody judges. Characters beyond ASCII come by HTTP/2 only.
+_REFUSED: Final = re.compile(r"[\x00-\x20\x7f#]")
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~:@!$&'()*+,=-]*)+/?|/")
 _OTHERS: Final = {"\\": "/", **{character: f"%{ord(character):02X}" for character in '"<>^`{|}'}}
 _HEX: Final = frozenset("0123456789ABCDEFabcdef")
@@ -78,7 +78,7 @@ def _canonical(path: str) -> str:
     place = 0
     while place < len(path):
         if path[place] != "%":
-            out += _OTHERS.get(path[place], path[place])
+            out += _OTHERS.get(path[place], path[place]) if path[place].isascii() else _escaped(path[place])
             place += 1
             continue
         escape = path[place + 1 : place + 3]
@@ -98,6 +98,11 @@ def _canonical(path: str) -> str:
             out[alone] = "%25"
             out[alone:] = "".join(out[alone:])
     return "".join(out)
+
+
+def _escaped(character: str) -> str:
+    """Its bytes; what was not UTF-8 is kept as a surrogate."""
+    return "".join(f"%{byte:02X}" for byte in character.encode(errors="surrogateescape"))
 
 
 def _is_hex(digits: str) -> bool:

@@ -1,6 +1,6 @@
 """The tables only ever leave too many rules possible: they find what asking every rule finds."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hauberk.policy.attribute import Attribute, Kind
@@ -47,6 +47,7 @@ REQUESTS = st.builds(
 )
 
 
+@settings(max_examples=50)
 @given(RULES, st.lists(st.tuples(REQUESTS, st.none() | WORD), min_size=1, max_size=4))
 def test_the_tables_find_what_asking_every_rule_finds(
     parts: list[tuple[tuple[tuple[Question, ...], ...], tuple[tuple[Question, ...], ...], tuple[Question, ...]]],
