@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.authorizers import CLOSE, DENY, ERROR, GARBAGE, SLOW, UNMEANT, GrpcAuthorizer, HttpAuthorizer
 from tests.e2e.envoy_rig import RigPod, eventually, rig
 from tests.e2e.envoy_rig_mesh import CLIENT, VIP, WEB, Mesh, denied_by, policy, service
+from tests.e2e.envoy_rig_programs import WEBSOCKET
 from tests.e2e.envoy_rig_server import NAMESPACE
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
@@ -243,6 +244,16 @@ def test_a_change_holds_for_the_next_request_of_an_open_connection(guarded: Guar
         with guarded.mesh.having(custom("grpc")):
             assert status() == b"402"
         assert status() == b"200"
+
+
+@pytest.mark.parametrize("provider", ["grpc-body", "http"])
+def test_a_websocket_is_asked_about_before_it_is_one(guarded: Guarded, provider: str) -> None:
+    fields = "".join(f"{name}: {value}\r\n" for name, value in WEBSOCKET.items())
+    with guarded.mesh.having(custom(provider)):
+        for path, status in (("/socket", b"101"), (DENY, b"401" if provider == "http" else b"402")):
+            with guarded.mesh.client.connect(VIP, 80) as connection:
+                connection.sendall(f"GET {path} HTTP/1.1\r\nHost: web\r\n{fields}\r\n".encode())
+                assert connection.recv(4096)[9:12] == status
 
 
 # -- all actions together ------------------------------------------------------------------------------------------------
