@@ -66,8 +66,7 @@ def token_filters(places: tuple[TokenPlace, ...]) -> dict[str, any_pb2.Any]:
 def encode_tokens(tokens: Tokens) -> Resource:
     """The configuration of the filter; without any rule it is there too, and asks nothing."""
     questions = _Questions(tokens)
-    requirement = Requirement(requires_all=config_pb2.JwtRequirementAndList(requirements=questions.all)) if tokens else Requirement()
-    config = config_pb2.JwtAuthentication(providers=questions.providers, requirement_map={_REQUIREMENT: requirement})
+    config = config_pb2.JwtAuthentication(providers=questions.providers, requirement_map={_REQUIREMENT: _all_of(questions.all)})
     # CORS preflights are no exception: browsers send them without tokens, and whoever sends them with one may not forge a header.
     named = extension_pb2.TypedExtensionConfig(name=FILTER, typed_config=any_(config))
     return encode_resource(named, FILTER, dict.fromkeys(str(each.origin) for each in tokens))
@@ -121,6 +120,13 @@ class _Questions:
                 provider.claim_to_headers.extend(_claims(each.token.rule.output_claim_to_headers))
             self.providers[name] = provider
         self.all.append(_one_of(named))
+
+
+def _all_of(questions: list[Requirement]) -> Requirement:
+    """Envoy takes no list of one."""
+    if len(questions) > 1:
+        return Requirement(requires_all=config_pb2.JwtRequirementAndList(requirements=questions))
+    return questions[0] if questions else Requirement()
 
 
 def _one_of(providers: Iterable[str]) -> Requirement:

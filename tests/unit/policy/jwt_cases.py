@@ -131,6 +131,8 @@ RULES: Final[Mapping[str, list[dict[str, Any]]]] = {
             "fromCookies": ["session"],
         }
     ],
+    "header": [{**_ALICE, **_OUTPUTS, "fromHeaders": [{"name": "x-jwt"}]}],
+    "cookie": [{**_ALICE, **_OUTPUTS, "fromCookies": ["session"]}],
     "keyless": [{"issuer": KEYLESS, "jwksUri": "https://nobody.invalid/keys"}, {**_ALICE, **_OUTPUTS}],
     "twice": [{**_ALICE, **_OUTPUTS, "audiences": ["a"]}, {**_ALICE, **_OUTPUTS, "audiences": ["b"]}],
 }
@@ -311,6 +313,13 @@ def _places() -> Iterator[Case]:
     yield fails("a good header and a bad cookie", (("x-bare", good), ("cookie", "session=bad")), NO_FORM, named)
 
 
+def _one_place() -> Iterator[Case]:
+    for rules, name, value in (("header", "x-jwt", "{}"), ("cookie", "cookie", "session={}")):
+        yield passes("good", ((name, value.format(token())),), rules)
+        yield fails("signed by a stranger", ((name, value.format(token(key=STRANGER))),), NOT_VERIFIED, rules)
+        yield passes("nothing there", bearer("bad"), rules, subject=None)
+
+
 def _issuers() -> Iterator[Case]:
     alice, bob = token(), of_bob()
     yield passes("the first issuer", bearer(alice), "two")
@@ -338,4 +347,4 @@ def _issuers() -> Iterator[Case]:
     yield fails("an issuer in two rules: neither", bearer(token(says(aud="c"))), NO_AUDIENCE, "twice", status=403)
 
 
-CASES: Final = (*_algorithms(), *_times(), *_claims(), *_forms(), *_places(), *_issuers())
+CASES: Final = (*_algorithms(), *_times(), *_claims(), *_forms(), *_places(), *_one_place(), *_issuers())

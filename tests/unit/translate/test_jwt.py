@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from envoy.config.core.v3 import extension_pb2
 from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2
 from envoy.service.discovery.v3.discovery_pb2 import Resource as EncodedResource
@@ -48,7 +49,7 @@ def told(snapshot: MeshSnapshot) -> config_pb2.JwtAuthentication:
 def purposes(snapshot: MeshSnapshot) -> list[str]:
     """Which providers are asked, in order."""
     (requirement,) = told(snapshot).requirement_map.values()
-    groups = requirement.requires_all.requirements
+    groups = requirement.requires_all.requirements or [requirement]
     return [each.provider_name for group in groups for each in group.requires_any.requirements if each.provider_name]
 
 
@@ -68,6 +69,24 @@ def test_each_place_is_asked_by_itself_and_the_most_important_last() -> None:
         "header[x-t]",
         "header[authorization][B ]",
     ]
+
+
+@pytest.mark.parametrize("outputs", [{}, OUTPUT, {"outputPayloadToHeader": "x-p"}], ids=["none", "claim", "payload"])
+@pytest.mark.parametrize(
+    "places",
+    [
+        *({"fromHeaders": [{"name": "x-t"}]}, {"fromParams": ["p"]}, {"fromCookies": ["c"]}),
+        *({}, {"fromHeaders": [{"name": "x-t"}], "fromCookies": ["c"]}, {"fromParams": ["p", "q"]}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("issuers", [[RULE], [RULE, OTHER]], ids=len)
+def test_envoy_is_given_no_list_of_one(issuers: list[dict[str, Any]], places: dict[str, Any], outputs: dict[str, Any]) -> None:
+    """It refuses all of a configuration with one, and goes on with the rules it had: none, in the end."""
+    (whole,) = told(mesh(*({**rule, **places, **outputs} for rule in issuers))).requirement_map.values()
+    questions = whole.requires_all.requirements or [whole]
+    assert not whole.HasField("requires_all") or len(questions) > 1
+    assert all(len(each.requires_any.requirements) > 1 for each in questions)
 
 
 def test_headers_are_written_once_and_taken_from_every_caller_first() -> None:
