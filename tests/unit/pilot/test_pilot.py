@@ -7,12 +7,15 @@ from pathlib import Path
 
 import grpc.aio
 import pytest
+from tests.unit.mesh.mesh_objects import mtls
 from tests.unit.pilot.worlds import Objects, Proxy, Translator, authentication, namespace_object, pod, policy, service
 from tests.unit.xds.envoys import listener
 
 from hauberk.mesh.issuer_keys import IssuerKeys, KeySource
+from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.pilot.pilot import Pilot
 from hauberk.pilot.status import PushResult
+from hauberk.xds.resource import Resource
 
 PATIENCE = 10
 
@@ -266,3 +269,32 @@ async def test_who_does_not_answer_is_waited_for_no_longer_than_one_may(world: W
         web.go_on()
         await world.pilot.keys_taken(PATIENCE)
         assert web.inbound_version() == listener("inbound", version="the-keys").version
+
+
+@asynccontextmanager
+async def watched_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[tuple[str, bool]]]:
+    """What the sidecar of web-1 takes and whether its callers send mutual TLS, push by push."""
+    seen: list[tuple[str, bool]] = []
+    web, mesh = pod("web-1").key, world.translator.mesh
+
+    def look(snapshot: MeshSnapshot) -> tuple[Resource, ...]:
+        ((_, endpoints),) = snapshot.endpoints[service("web").key].ports
+        step = snapshot.inbound[web].mode.value, endpoints[0].mtls
+        if step not in seen[-1:]:
+            seen.append(step)
+        return mesh(snapshot)
+
+    monkeypatch.setattr(world.translator, "mesh", look)
+    async with Proxy("web-1", "shop").connected(world.address), Proxy("api-1", "shop").connected(world.address):
+        await world.synced(2)
+        yield seen
+
+
+async def test_a_sidecar_takes_both_before_and_after_its_callers_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with watched_turn(world, monkeypatch) as seen:
+        for mode in ("STRICT", "DISABLE", "STRICT"):
+            assert (await world.wait(world.objects.put(mtls("default", mode)))).pending == ()
+    assert seen == [
+        *(("STRICT", True), ("PERMISSIVE", True), ("PERMISSIVE", False), ("DISABLE", False)),
+        *(("PERMISSIVE", False), ("PERMISSIVE", True), ("STRICT", True)),
+    ]
