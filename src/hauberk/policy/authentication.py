@@ -15,10 +15,10 @@ from urllib.parse import unquote
 
 from hauberk.policy.jwt import Issuer, TokenOutcome, verify_token
 from hauberk.policy.request import Request
-from hauberk.policy.token_place import TokenPlace, places_of
+from hauberk.policy.token_place import TokenPlace, places_of, prefixes_beside
 
 LARGEST_HEADERS: Final = 60 * 1024  # bytes; a request with more is refused by itself
-TWO_TOKENS: Final = "RBAC: access denied"  # the sidecar's word where it looks at no token at all
+AMBIGUOUS: Final = "RBAC: access denied"  # the sidecar's word where it looks at no token at all
 _OF_TOKENS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
@@ -41,8 +41,8 @@ def authenticate(request: Request, issuers: Sequence[Issuer], now: datetime) -> 
     if _size(request) > LARGEST_HEADERS:
         return Authentication(431, "the headers are too large")
     places = sorted({place for issuer in issuers for place in places_of(issuer.rule)}, reverse=True)
-    if any(is_twice(request, place) for place in places):
-        return Authentication(403, TWO_TOKENS)
+    if is_ambiguous(request, places):
+        return Authentication(403, AMBIGUOUS)
     found = Authentication(200)
     # The least important place first: what a later one says of the caller takes the place of what others said.
     for place in places:
@@ -69,8 +69,12 @@ def with_token(request: Request, token: str, issuers: Sequence[Issuer]) -> Reque
             return replace(request, path=f"{request.path}{'&' if '?' in request.path else '?'}{place.name}={token}")
 
 
-def is_twice(request: Request, place: TokenPlace) -> bool:
-    """Whether more than one token may stand there: the sidecar would verify one of them, and the program may read another."""
+def is_ambiguous(request: Request, places: Sequence[TokenPlace]) -> bool:
+    """In one of `places` may stand two tokens, or one that the sidecar does not see: the program may read another than it verifies."""
+    return any(_is_twice(request, place) or _is_in_another_spelling(request, place, places) for place in places)
+
+
+def _is_twice(request: Request, place: TokenPlace) -> bool:
     match place.kind:
         case "header":
             value = ",".join(request.headers.get(place.name, ()))
@@ -81,6 +85,14 @@ def is_twice(request: Request, place: TokenPlace) -> bool:
             # Several headers are looked at as one, with commas between them.
             pairs = re.split("[;,]", ",".join(request.headers.get("cookie", ())))
             return [pair.strip().partition("=")[:2] for pair in pairs].count((place.name, "=")) > 1
+
+
+def _is_in_another_spelling(request: Request, place: TokenPlace, places: Sequence[TokenPlace]) -> bool:
+    """The scheme stands there in other letters, or with something else behind it than a prefix has."""
+    value = ",".join(request.headers.get(place.name, ()))
+    if not place.scheme or value.lstrip(" \t").startswith(prefixes_beside(place, places)):
+        return False
+    return re.search(rf"(?:^|,)[ \t]*{re.escape(place.scheme)}\b.", value, re.IGNORECASE | re.ASCII | re.DOTALL) is not None
 
 
 def token_at(request: Request, place: TokenPlace) -> str | None:

@@ -34,7 +34,7 @@ _REASONS: Final = {
     "hauberk-ambiguous-host": "ambiguous host",
     "hauberk-ambiguous-method": "ambiguous method",
     "hauberk-ambiguous-header": "ambiguous header",
-    "hauberk-two-tokens": "two tokens in one place",
+    "hauberk-ambiguous-token": "ambiguous token",
     "hauberk-revoked[identity]": "revoked identity",
     "hauberk-revoked[certificate]": "revoked certificate",
 }

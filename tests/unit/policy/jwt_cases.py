@@ -41,7 +41,7 @@ NO_ISSUER = "Jwt issuer is not configured"
 NO_JSON = "Jwt payload is an invalid JSON"
 NO_MATCH = "Jwks doesn't have key to match kid or alg from Jwt"
 NOT_VERIFIED = "Jwt verification fails"
-TWO_TOKENS = "RBAC: access denied"
+AMBIGUOUS = "RBAC: access denied"
 NO_AUDIENCE = "Audiences in Jwt are not allowed"
 
 
@@ -133,6 +133,7 @@ RULES: Final[Mapping[str, list[dict[str, Any]]]] = {
     ],
     "header": [{**_ALICE, **_OUTPUTS, "fromHeaders": [{"name": "x-jwt"}]}],
     "cookie": [{**_ALICE, **_OUTPUTS, "fromCookies": ["session"]}],
+    "spellings": [{**_ALICE, **_OUTPUTS, "fromHeaders": [{"name": "Authorization", "prefix": each} for each in ("Bearer ", "bearer ")]}],
     "keyless": [{"issuer": KEYLESS, "jwksUri": "https://nobody.invalid/keys"}, {**_ALICE, **_OUTPUTS}],
     "twice": [{**_ALICE, **_OUTPUTS, "audiences": ["a"]}, {**_ALICE, **_OUTPUTS, "audiences": ["b"]}],
 }
@@ -264,7 +265,8 @@ def _forms() -> Iterator[Case]:
     ):
         yield fails(name, bearer(text), reason)
     yield passes("another scheme", (("Authorization", "Basic am9lOmpvZQ=="),), subject=None)
-    yield passes("the scheme in small letters is another", (("Authorization", f"bearer {good}"),), subject=None)
+    yield passes("the scheme alone", (("Authorization", "bearer"),), subject=None)
+    yield passes("a scheme that only begins alike", (("Authorization", f"Bearers {good}"),), subject=None)
     yield passes("nothing", (), subject=None)
     yield Case("100 kB", "one", 431, bearer(token(says(x="a" * 75_000))))
 
@@ -282,14 +284,26 @@ def _places() -> Iterator[Case]:
         "two tokens in one header": bearer(f"{good}, Bearer {other}"),
         "another scheme first": (("Authorization", "Basic am9lOmpvZQ=="), *bearer(good)),
     }.items():
-        yield fails(name, headers, TWO_TOKENS, status=403)
+        yield fails(name, headers, AMBIGUOUS, status=403)
+    for scheme in ("bearer ", "BEARER ", "Bearer\t", "bearer\t", "Bearer:"):
+        spelled = (("Authorization", f"{scheme}{good}"),)
+        yield fails(f"the scheme spelled {scheme!r}", spelled, AMBIGUOUS, status=403)
+        yield fails(f"the scheme spelled {scheme!r} beside a good one", spelled, AMBIGUOUS, query=f"?access_token={good}", status=403)
+    for name, text in {
+        "before the usual one": f"bearer {other} Bearer {good}",
+        "behind another": f"Basic am9lOmpvZQ==, bearer {good}",
+    }.items():
+        yield fails(f"a scheme in small letters {name}", (("Authorization", text),), AMBIGUOUS, status=403)
+    for scheme in ("bearer ", "Bearer "):
+        yield passes(f"both spellings are looked for: {scheme}", (("Authorization", f"{scheme}{good}"),), "spellings")
+    yield fails("both spellings are looked for, a third comes", (("Authorization", f"BEARER {good}"),), AMBIGUOUS, "spellings", status=403)
     for name, query in {
         "a parameter twice": f"?access_token={good}&access_token={other}",
         "a parameter twice, once escaped": f"?a=1&access%5Ftoken={good}&b=2&%61ccess_token=bad",
         "a parameter twice, once empty": f"?access_token&access_token={good}",
         "a parameter twice, one at the end": f"?access_token={good}&access_token",
     }.items():
-        yield fails(name, (), TWO_TOKENS, query=query, status=403)
+        yield fails(name, (), AMBIGUOUS, query=query, status=403)
     yield passes("a parameter whose name only ends alike", (), query=f"?my_access_token=x&access_token={good}&access_tokens=y")
     named = "named"
     yield passes("the usual place is not looked at", bearer("bad"), named, subject=None)
@@ -308,7 +322,7 @@ def _places() -> Iterator[Case]:
         "a cookie twice": (("cookie", f"session={good}; a=b; session={other}"),),
         "a cookie in two headers": (("cookie", f"session={good}"), ("cookie", "session=bad")),
     }.items():
-        yield fails(name, headers, TWO_TOKENS, named, status=403)
+        yield fails(name, headers, AMBIGUOUS, named, status=403)
     yield passes("a header with commas but without the prefix", (("x-token", "a, b"),), named, subject=None)
     yield fails("a good header and a bad cookie", (("x-bare", good), ("cookie", "session=bad")), NO_FORM, named)
 
