@@ -20,6 +20,7 @@ from hauberk.policy.token_place import TokenPlace, places_of, prefixes_beside
 LARGEST_HEADERS: Final = 60 * 1024  # bytes; a request with more is refused by itself
 AMBIGUOUS: Final = "RBAC: access denied"  # the sidecar's word where it looks at no token at all
 _OF_TOKENS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+_BLANKS: Final = " \t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +72,31 @@ def with_token(request: Request, token: str, issuers: Sequence[Issuer]) -> Reque
 
 def is_ambiguous(request: Request, places: Sequence[TokenPlace]) -> bool:
     """In one of `places` may stand two tokens, or one that the sidecar does not see: the program may read another than it verifies."""
-    return any(_is_twice(request, place) or _is_in_another_spelling(request, place, places) for place in places)
+    return any(_is_ambiguous(request, place, places) for place in places)
 
 
-def _is_twice(request: Request, place: TokenPlace) -> bool:
+def _is_ambiguous(request: Request, place: TokenPlace, places: Sequence[TokenPlace]) -> bool:
     match place.kind:
         case "header":
             value = ",".join(request.headers.get(place.name, ()))
-            return place.prefix in value and "," in value
+            return (place.prefix in value and "," in value) or _is_in_another_spelling(value, place, places)
         case "param":
-            return [name for name, _ in _parameters(request.path)].count(place.name) > 1
+            query = request.path.partition("?")[2]
+            return _two_or_hidden(place.name, *([unquote(_name(pair)) for pair in re.split(by, query)] for by in ("[&;]", "&")))
         case "cookie":
             # Several headers are looked at as one, with commas between them.
-            pairs = re.split("[;,]", ",".join(request.headers.get("cookie", ())))
-            return [pair.strip().partition("=")[:2] for pair in pairs].count((place.name, "=")) > 1
+            names = [_name(pair) for pair in re.split("[;,]", ",".join(request.headers.get("cookie", ()))) if "=" in pair]
+            return _two_or_hidden(place.name, [name.strip(_BLANKS) for name in names], [name.lstrip(" ") for name in names])
 
 
-def _is_in_another_spelling(request: Request, place: TokenPlace, places: Sequence[TokenPlace]) -> bool:
+def _two_or_hidden(name: str, read: Sequence[str], seen: Sequence[str]) -> bool:
+    """Programs, which may read the names `read`, find `name` twice, or where the sidecar, which sees the names `seen`, does not."""
+    return read.count(name) > 1 or (name in read and name not in seen)
+
+
+def _is_in_another_spelling(value: str, place: TokenPlace, places: Sequence[TokenPlace]) -> bool:
     """The scheme stands there in other letters, or with something else behind it than a prefix has."""
-    value = ",".join(request.headers.get(place.name, ()))
-    if not place.scheme or value.lstrip(" \t").startswith(prefixes_beside(place, places)):
+    if not place.scheme or value.lstrip(_BLANKS).startswith(prefixes_beside(place, places)):
         return False
     return re.search(rf"(?:^|,)[ \t]*{re.escape(place.scheme)}\b.", value, re.IGNORECASE | re.ASCII | re.DOTALL) is not None
 
@@ -139,6 +145,10 @@ def _cookies(headers: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]
         for pair in line.split(";"):
             name, _, value = pair.strip().partition("=")
             yield name, value.strip('"')
+
+
+def _name(pair: str) -> str:
+    return pair.partition("=")[0]
 
 
 def _size(request: Request) -> int:

@@ -1,8 +1,9 @@
 """Requests whose token Envoy and the program may read differently, refused before any token is verified.
 
 Of a parameter or cookie that comes twice Envoy verifies the first, and the program may read the last; of a header that comes twice both
-are verified, and what they say is written into one header twice. What is spelled otherwise than Envoy compares it, as `bearer`, Envoy does
-not see, and the program may. Either way the one who was authorized is not the one who is served.
+are verified, and what they say is written into one header twice. What is spelled otherwise than Envoy compares it, as `bearer`, or a
+cookie's name with a blank behind it, Envoy does not see, and the program may. Either way the one who was authorized is not the one who is
+served.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from hauberk.translate.matching_tree import FieldMatcher, Matcher, OnMatch, deci
 
 FILTER: Final = "hauberk.tokens"
 AMBIGUOUS: Final = "hauberk-ambiguous-token"
+_PATH: Final = Attribute(Kind.PATH)
+_COOKIE: Final = Attribute(Kind.HEADER, ("cookie",))
 
 
 def http_filter() -> hcm_pb2.HttpFilter:
@@ -52,31 +55,49 @@ def token_places(tokens: Iterable[TokenRule]) -> tuple[TokenPlace, ...]:
 def _ambiguous(place: TokenPlace, places: Sequence[TokenPlace]) -> Predicate:
     match place.kind:
         case "header":
-            # Values of one header are looked at as one text with commas; no token has one. Behind another prefix it is no token.
-            prefix = re.escape(place.prefix)
-            two = _header(place.name, rf"\C*{prefix}\C*,\C*|\C*,\C*{prefix}\C*" if prefix else r"\C*,\C*")
-            return any_of([two, _in_another_spelling(place, places)]) if place.scheme else two
+            return _ambiguous_header(place, places)
         case "param":
-            name = "".join(_any_spelling(character) for character in place.name)
-            twice = rf"[^?]*\?(?:\C*&)?{name}(?:=\C*)?&(?:\C*&)?{name}(?:[=&]\C*)?"
-            return text_is(Attribute(Kind.PATH), expression(twice))
+            return _ambiguous_parameter("".join(_any_spelling(character) for character in place.name))
         case "cookie":
-            name = re.escape(place.name)
-            return _header("cookie", rf"(?:\C*[;,])?\s*{name}=\C*[;,]\s*{name}=\C*")
+            return _ambiguous_cookie(re.escape(place.name))
 
 
-def _in_another_spelling(place: TokenPlace, places: Sequence[TokenPlace]) -> Predicate:
-    """The scheme stands there, in letters of any case and whatever ends it, and no prefix as Envoy compares it."""
-    scheme = _header(place.name, rf"(?:\C*,)?[ \t]*(?i:{re.escape(place.scheme)})\b\C+")
-    prefixes = "|".join(re.escape(prefix) for prefix in prefixes_beside(place, places))
-    return all_of([scheme, not_(_header(place.name, rf"[ \t]*(?:{prefixes})\C*"))])
+def _ambiguous_header(place: TokenPlace, places: Sequence[TokenPlace]) -> Predicate:
+    header, prefix = Attribute(Kind.HEADER, (place.name,)), re.escape(place.prefix)
+    # Values of one header are looked at as one text with commas; no token has one. Behind another prefix it is no token.
+    two = _matches(header, rf"\C*{prefix}\C*,\C*|\C*,\C*{prefix}\C*" if prefix else r"\C*,\C*")
+    if not place.scheme:
+        return two
+    # In letters of any case, and whatever ends it.
+    scheme = rf"(?:\C*,)?[ \t]*(?i:{re.escape(place.scheme)})\b\C+"
+    prefixes = "|".join(re.escape(each) for each in prefixes_beside(place, places))
+    return any_of([two, _hidden(header, scheme, rf"[ \t]*(?:{prefixes})\C*")])
+
+
+def _ambiguous_parameter(name: str) -> Predicate:
+    # Programs may separate them by a semicolon; Envoy does not.
+    two = _matches(_PATH, rf"[^?]*\?(?:\C*[&;])?{name}(?:=\C*)?[&;](?:\C*[&;])?{name}(?:[=&;]\C*)?")
+    hidden = _hidden(_PATH, rf"[^?]*\?(?:\C*[&;])?{name}(?:[=&;]\C*)?", rf"[^?]*\?(?:\C*&)?{name}(?:[=&]\C*)?")
+    return any_of([two, hidden])
+
+
+def _ambiguous_cookie(name: str) -> Predicate:
+    # Programs may cut blanks off a name; Envoy cuts off spaces before it.
+    two = _matches(_COOKIE, rf"(?:\C*[;,])?[ \t]*{name}[ \t]*=\C*[;,][ \t]*{name}[ \t]*=\C*")
+    hidden = _hidden(_COOKIE, rf"(?:\C*[;,])?[ \t]*{name}[ \t]*=\C*", rf"(?:\C*[;,])? *{name}=\C*")
+    return any_of([two, hidden])
+
+
+def _hidden(attribute: Attribute, read: str, seen: str) -> Predicate:
+    """A program may read a token there, and Envoy sees none."""
+    return all_of([_matches(attribute, read), not_(_matches(attribute, seen))])
+
+
+def _matches(attribute: Attribute, pattern: str) -> Predicate:
+    return text_is(attribute, expression(pattern))
 
 
 def _any_spelling(character: str) -> str:
     """A character of a parameter's name, as itself or escaped."""
     escaped = "".join(f"%(?i:{byte:02x})" for byte in character.encode())
     return f"(?:{re.escape(character)}|{escaped})"
-
-
-def _header(name: str, pattern: str) -> Predicate:
-    return text_is(Attribute(Kind.HEADER, (name,)), expression(pattern))

@@ -323,6 +323,17 @@ def _places() -> Iterator[Case]:
         "a cookie in two headers": (("cookie", f"session={good}"), ("cookie", "session=bad")),
     }.items():
         yield fails(name, headers, AMBIGUOUS, named, status=403)
+    for name, cookie in {
+        "a blank behind": f"session={good}; session ={other}",
+        "a blank behind the first": f"session ={other};session={good}",
+        "nothing but a blank behind": f"session ={good}",
+        "a tab before": f"a=b;\tsession={good}",
+    }.items():
+        yield fails(f"a cookie's name with {name}", (("cookie", cookie),), AMBIGUOUS, named, status=403)
+    for name, query in {"beside a good one": f"?a=1;tok={other}&tok={good}", "alone": f"?a=1;tok={good}"}.items():
+        yield fails(f"a parameter behind a semicolon {name}", (), AMBIGUOUS, named, query=query, status=403)
+    yield passes("a cookie with a blank behind it", (("cookie", f"session={good} ; a=b"),), named)
+    yield passes("a cookie with a tab behind it", (("cookie", f"session={good}\t; a=b"),), named)
     yield passes("a header with commas but without the prefix", (("x-token", "a, b"),), named, subject=None)
     yield fails("a good header and a bad cookie", (("x-bare", good), ("cookie", "session=bad")), NO_FORM, named)
 

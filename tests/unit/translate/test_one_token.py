@@ -58,7 +58,20 @@ def request(place: TokenPlace, text: str) -> Request:
         (PARAM, "/?t.k=a&txk=b&t.kk=c&at.k=d", False),
         (PARAM, "/t.k=a&t.k=b", False),
         (PARAM, "/t.k=a&t.k=b?t.k=c", False),
+        (PARAM, "/?x=1;t.k=a", True),
+        (PARAM, "/?x=1;t.k=a&t.k=b", True),
+        (PARAM, "/?t.k=a;t.k=b", True),
+        (PARAM, "/?t.k;x=1", True),
+        (PARAM, "/?t.k=a;x=1", False),
+        (PARAM, "/?x=1;t.kk=a", False),
         (COOKIE, "t.k=a; t.k=b", True),
+        (COOKIE, "t.k=a; t.k =b", True),
+        (COOKIE, "t.k =b;t.k=a", True),
+        (COOKIE, "t.k =a", True),
+        (COOKIE, "x=1;\tt.k=a", True),
+        (COOKIE, "\tt.k=a", True),
+        (COOKIE, "x=1;   t.k=a", False),
+        (COOKIE, "x=1, t.k=a", False),
         (COOKIE, "x=1;t.k=a;y=2;t.k=b", True),
         (COOKIE, "t.k=a; txk=b; at.k=c; t.kk=d", False),
         (COOKIE, "x=t.k=a; t.k=b", False),
@@ -91,8 +104,8 @@ def test_what_two_may_read_differently_is_seen_by_both(place: TokenPlace, text: 
 def test_engine_and_pattern_agree_on_whatever_comes(place: TokenPlace) -> None:
     chance, predicate = random.Random(5), told(place)
     words = {
-        "param": ("t.k", "%74.k", "t%2Ek", "txk", "=", "&", "?", "a", "%", "%2", "&&", "/"),
-        "cookie": ("t.k", "txk", "=", ";", "; ", ",", "a", " "),
+        "param": ("t.k", "%74.k", "t%2Ek", "txk", "=", "&", ";", "?", "a", "%", "%2", "&&", "/"),
+        "cookie": ("t.k", "t.k=", "txk", "=", ";", "; ", ",", "a", " ", "\t"),
         "header": ("T (x)=", "T", "a", ",", " ", "\xff", "B-t", "b-t", "B-t ", "\t"),
     }[place.kind]
     for _ in range(3000):
