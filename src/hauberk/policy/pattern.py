@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
-from typing import Literal, assert_never
+from typing import Final, Literal, assert_never
 
 Match = Literal["exact", "prefix", "suffix", "present", "regex"]
 
@@ -39,7 +39,7 @@ class TextPattern:
             case "present":
                 return actual != ""
             case "regex":
-                return compiled(wanted).fullmatch(actual) is not None
+                return _steady(wanted).fullmatch(actual) is not None
             case _:
                 assert_never(self.match)
 
@@ -75,6 +75,9 @@ class ListPattern:
 
 Pattern = TextPattern | AddressPattern | PortPattern | RequestPrincipalPattern | ListPattern
 
+# Any text, then a text that stands for itself, then any text again.
+_BETWEEN: Final = re.compile(r"\.\*((?:[^\\.+*?()|\[\]{}^$]|\\.)*)(?=\.\*)")
+
 
 def parse_text(value: str, *, ignore_case: bool = False) -> TextPattern:
     """The pattern that `value` writes; of `*abc*` only the first star is one, as in Istio."""
@@ -96,3 +99,12 @@ def quote(text: str) -> str:
 def compiled(expression: str) -> re.Pattern[str]:
     """`expression`, ready to be asked."""
     return re.compile(expression)
+
+
+@lru_cache(maxsize=4096)
+def _steady(expression: str) -> re.Pattern[str]:
+    """`expression` without the ways that cannot lead further, so that eight stars cost little more than one, as they do in RE2.
+
+    What stands between two stars may be taken where it is first found: whatever follows a later place follows the first one too.
+    """
+    return re.compile(_BETWEEN.sub(r"(?>.*?\1)", expression))

@@ -57,6 +57,12 @@ def test_a_namespace_is_compared_whole_and_its_stars_stand_for_anything() -> Non
     assert not in_namespace("sh.p")
 
 
+def test_the_longest_namespace_and_the_most_stars_are_compared_in_no_time() -> None:
+    for domains, domain in ((ALONE, "cluster.local"), (FEDERATED, "own.example")):
+        assert not in_namespace("*a*a*a*a*a*a*a*b", f"spiffe://{domain}/ns/{'a' * 63}/sa/b", domains)
+        assert in_namespace("*a*a*a*a*a*a*a*b", f"spiffe://{domain}/ns/{'a' * 62}b/sa/b", domains)
+
+
 def test_a_namespace_is_not_that_of_a_federated_mesh() -> None:
     assert in_namespace("shop", "spiffe://own.example/ns/shop/sa/a", FEDERATED)
     assert not in_namespace("shop", "spiffe://other.example/ns/shop/sa/a", FEDERATED)

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hauberk.policy.pattern import parse_text, quote
+from hauberk.policy.pattern import TextPattern, parse_text, quote
 
 TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12)
 
@@ -60,3 +60,15 @@ def test_a_value_means_what_the_regular_expression_says(value: str, actual: str)
 def test_a_quoted_text_matches_itself_alone(text: str, other: str) -> None:
     assert re.fullmatch(quote(text), text)
     assert (re.fullmatch(quote(text), other) is not None) == (text == other)
+
+
+@given(st.text("ab.*", max_size=8), st.text("ab.*\n", max_size=12))
+def test_an_expression_with_many_stars_means_what_it_says(stars: str, actual: str) -> None:
+    expression = ".*".join(map(quote, stars.split("*")))
+    assert TextPattern("regex", expression).matches(actual) == (re.fullmatch(expression, actual) is not None)
+
+
+def test_stars_are_not_tried_in_every_combination() -> None:
+    # Eight of them have more ways over so long a text than could be gone.
+    assert not TextPattern("regex", f"{'.*a' * 8}.*b").matches("a" * 2048)
+    assert TextPattern("regex", f"{'.*a' * 8}.*b").matches("a" * 2048 + "b")
