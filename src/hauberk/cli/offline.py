@@ -9,7 +9,7 @@ from typing import Any
 from hauberk.api.manifest import DEFAULT_NAMESPACE, Manifest, join_manifests, parse_manifest
 from hauberk.api.problem import has_errors
 from hauberk.cli.connection import tell_problems
-from hauberk.cli.failure import Exit, Failure
+from hauberk.cli.failure import Failure
 from hauberk.cli.options import read_files
 from hauberk.explain.ask import read_question
 from hauberk.explain.explain import explain
@@ -53,4 +53,4 @@ class OfflineMesh:
             question = read_question(document)
             return explain(self.snapshot(question), question, Origins(self.manifest.origins), now=datetime.now(UTC)).to_json()
         except Unanswerable as error:
-            raise Failure(str(error), "", error.remedy, Exit.USAGE) from error
+            raise Failure(str(error), "", error.in_files) from error

@@ -42,8 +42,8 @@ def resolve_destination(snapshot: MeshSnapshot, question: Question, namespace: s
     if not text:
         raise Unanswerable("to: nobody is called", "name a service: --to SERVICE[.NAMESPACE]")
     kind, slash, rest = text.partition("/")
-    name, inside = _names(rest if slash else text, snapshot.settings.cluster_domain)
-    inside = inside or question.namespace or namespace or DEFAULT_NAMESPACE
+    name, said = _names(rest if slash else text, snapshot.settings.cluster_domain)
+    inside = said or question.namespace or namespace or DEFAULT_NAMESPACE
     if not slash or kind in ("svc", "service"):
         service = _service(snapshot, name, inside)
         if service is not None:
@@ -53,7 +53,7 @@ def resolve_destination(snapshot: MeshSnapshot, question: Question, namespace: s
     else:
         found = tuple(each for each in _in(snapshot, inside) if each.name == name) if not slash else ()
     if not found:
-        raise Unanswerable(f"to: there is no {_kind(kind if slash else '')} {name!r} in namespace {inside!r}", _known(snapshot, inside))
+        raise _nobody(snapshot, kind if slash else "", name, inside, said=bool(said))
     return _direct(snapshot, found, port, name, inside)
 
 
@@ -120,13 +120,17 @@ def _is_called(workload: Workload, kind: str, name: str) -> bool:
     return workload.name == name or workload.name.rpartition("-")[0].rpartition("-")[0] == name
 
 
+def _nobody(snapshot: MeshSnapshot, kind: str, name: str, namespace: str, *, said: bool) -> Unanswerable:
+    """`said`: the question named the namespace itself."""
+    names = sorted(key.name for key in snapshot.services if key.namespace == namespace)
+    known = f"its services are {', '.join(names)}" if names else "no service is known there"
+    elsewhere = "" if names or said else "; write SERVICE.NAMESPACE for another namespace"
+    files = f"{known}{elsewhere}; add it to the files, as a mesh has it: hauberk get {kind or 'svc'} {name} -n {namespace} -o yaml"
+    return Unanswerable(f"to: there is no {_kind(kind)} {name!r} in namespace {namespace!r}", known + elsewhere, in_files=files)
+
+
 def _kind(kind: str) -> str:
     return {"": "service or pod", "svc": "service", "po": "pod", "deploy": "deployment with pods"}.get(kind, kind)
-
-
-def _known(snapshot: MeshSnapshot, namespace: str) -> str:
-    names = sorted(key.name for key in snapshot.services if key.namespace == namespace)
-    return f"its services are {', '.join(names)}" if names else "no service is known there; write SERVICE.NAMESPACE for another namespace"
 
 
 def _without_port(text: str, port: int | None) -> tuple[str, int | None]:

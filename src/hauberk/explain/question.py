@@ -12,11 +12,12 @@ DEFAULT_NAMESPACE = "default"
 
 
 class Unanswerable(ValueError):
-    """The question cannot be answered as it is put; `remedy` says how it could."""
+    """The question cannot be answered as it is put; `remedy` says how it could, `in_files` how if files are all that is asked."""
 
-    def __init__(self, message: str, remedy: str = "") -> None:
+    def __init__(self, message: str, remedy: str = "", *, in_files: str = "") -> None:
         super().__init__(message)
         self.remedy = remedy
+        self.in_files = in_files or remedy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

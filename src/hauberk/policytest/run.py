@@ -18,7 +18,7 @@ def run_case(case: Case, mesh: TestedMesh) -> Result:
             explanation = mesh.explain(case.question)
         faults = tuple(_faults(case, explanation, mesh))
     except Unanswerable as error:
-        return Result(case=case, error=f"{error}{f' ({error.remedy})' if error.remedy else ''}")
+        return Result(case=case, error=f"{error}{f' ({error.in_files})' if error.in_files else ''}")
     return Result(case=case, got=told(explanation), faults=faults, explanation=explanation)
 
 

@@ -59,7 +59,6 @@ def test_a_token_is_not_printed(files: str, tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--to", "ordrs.shop"), "there is no service or pod 'ordrs'"),
         (("--to", "orders", "--header", "x"), "write NAME:VALUE"),
         (("GET", "/"), "whom does it call"),
         (("--request-id", "1", "--to", "x"), "goes with no other question"),
@@ -69,6 +68,14 @@ def test_a_token_is_not_printed(files: str, tmp_path: Path, capsys: pytest.Captu
 def test_wrong_questions_are_wrong_usage(files: str, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "-f", files, *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_who_is_not_in_the_files_has_to_be_added_to_them(files: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "-f", files, "--to", "ordrs.elsewhere", "GET", "/"]) == 1  # as of a running mesh
+    told = capsys.readouterr().err
+    assert "there is no service or pod 'ordrs' in namespace 'elsewhere'" in told
+    assert "add it to the files, as a mesh has it: hauberk get svc ordrs -n elsewhere -o yaml" in told
+    assert "write SERVICE.NAMESPACE" not in told
 
 
 def test_a_file_with_an_error_is_told_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
