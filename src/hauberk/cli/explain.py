@@ -57,6 +57,8 @@ def explain(*, request_id: str | None, at: str | None, files: tuple[str, ...], f
     else:
         if not asked["to"]:
             raise click.UsageError("whom does it call? --to SERVICE[.NAMESPACE]")
+        if asked["method"] and not asked["path"] and not asked["method"].startswith("/"):
+            raise click.UsageError("a request has METHOD and PATH, such as GET /orders; a path alone is asked for with GET")
         if at and files:
             raise click.UsageError("--at is about a mesh's past: it does not go with files")
         question = _question(asked, jwt)

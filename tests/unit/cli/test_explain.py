@@ -61,6 +61,7 @@ def test_a_token_is_not_printed(files: str, tmp_path: Path, capsys: pytest.Captu
     [
         (("--to", "orders", "--header", "x"), "write NAME:VALUE"),
         (("GET", "/"), "whom does it call"),
+        (("--to", "orders", "POST"), "a request has METHOD and PATH"),
         (("--request-id", "1", "--to", "x"), "goes with no other question"),
         (("--to", "x", "--at", "2026-07-01"), "a mesh's past"),
     ],
