@@ -98,13 +98,18 @@ class Places:
         return self.state / "records.db"
 
     @property
+    def open_connections(self) -> Path:
+        """Who has connected to which pod, a journal each: an agent that comes back knows it."""
+        return self.state / "connections"
+
+    @property
     def authority(self) -> Path:
         """Root and issuing keys of the certificate authority."""
         return self.state / "ca"
 
     @property
     def audit(self) -> Path:
-        """What happened to identities, as lines of JSON."""
+        """The audit log: what happened to identities."""
         return self.state / "audit"
 
     @property

@@ -113,7 +113,9 @@ def _purge(places: Places) -> None:
     # Whoever set HAUBERK_STATE_DIR to a directory full of other things keeps them: only what a mesh writes is removed.
     for name in ("objects.db", "objects.db-wal", "objects.db-shm", "records.db", "records.db-wal", "records.db-shm", "version", "lock"):
         (places.state / name).unlink(missing_ok=True)
-    for folder in (places.authority, places.audit, places.agent_state, places.logs):
+    places.issuer_keys.unlink(missing_ok=True)
+    damaged = places.state.glob(f"{places.audit.name}.damaged-*")
+    for folder in (places.authority, places.audit, *damaged, places.open_connections, places.agent_state, places.logs):
         shutil.rmtree(folder, ignore_errors=False) if folder.is_dir() else None
     for directory in (places.state, places.state.parent):
         try:
