@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.api.extension_provider import EnvoyExtAuthzHttp
 from hauberk.api.metadata import ObjectKey
 from hauberk.api.peer_authentication import MtlsMode
 from hauberk.api.rate_limit_policy import RateLimitPolicy
@@ -23,7 +24,7 @@ from hauberk.translate.clusters import inbound_cluster
 from hauberk.translate.encode import encode_resource
 from hauberk.translate.external_authorization import encode_ext_authz
 from hauberk.translate.inbound_listener import virtual_inbound
-from hauberk.translate.jwt import encode_tokens, token_filters
+from hauberk.translate.jwt import encode_tokens, output_headers, token_filters
 from hauberk.translate.limits import Limits
 from hauberk.translate.one_token import token_places
 from hauberk.translate.outbound import authorizers_of, limits_of
@@ -46,6 +47,7 @@ class Shape:
     """All that the inbound listener and routes of a workload depend on. A thousand workloads have few shapes.
 
     Policies are compared by identity (`which`, `limiting`): comparing their text for each workload would cost more than it saves.
+    `written`: headers that the sidecar writes of what it has found out.
     `reachable`: there is an authorizer for CUSTOM policies; `own_port`: it is the workload itself, which cannot ask itself there.
     """
 
@@ -58,6 +60,7 @@ class Shape:
     limiting: tuple[int, ...]
     reachable: bool
     own_port: int | None
+    written: tuple[str, ...]
     policies: Policies = field(compare=False, repr=False)
     limits: tuple[RateLimitPolicy, ...] = field(compare=False, repr=False)
 
@@ -160,9 +163,17 @@ def _shape(inbound: Inbound, authorizer: Authorizer | NoAuthorizer | None, workl
         limiting=tuple(map(id, inbound.limits)),
         reachable=not isinstance(authorizer, NoAuthorizer),
         own_port=own_port(authorizer, workload) if isinstance(authorizer, Authorizer) else None,
+        written=(*output_headers(inbound.tokens), *_answered(authorizer)),
         policies=inbound.policies,
         limits=inbound.limits,
     )
+
+
+def _answered(authorizer: Authorizer | NoAuthorizer | None) -> tuple[str, ...]:
+    """Headers that the authorizer may write into a request, as far as they have one name."""
+    if not isinstance(authorizer, Authorizer) or not isinstance(authorizer.asks, EnvoyExtAuthzHttp):
+        return ()
+    return tuple(name.lower() for name in authorizer.asks.headers_to_upstream_on_allow if "*" not in name)
 
 
 def _guard(shape: Shape, limits: Limits) -> Resources:
@@ -171,7 +182,7 @@ def _guard(shape: Shape, limits: Limits) -> Resources:
     outbound_listener = virtual_outbound(limits, ipv6=shape.ipv6)
     http = [port for port in shape.ports if port.protocol is not Protocol.TCP]
     places = [(str(inbound_name(port.number)), port.number, port.protocol, port.mode) for port in http]
-    others = RouteFilters(shape.policies, shape.limits, limits.trust_domains)
+    others = RouteFilters(shape.policies, shape.limits, limits.trust_domains, shape.written)
     routes = [
         inbound_routes(
             name,

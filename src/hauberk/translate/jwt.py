@@ -72,6 +72,11 @@ def encode_tokens(tokens: Tokens) -> Resource:
     return encode_resource(named, FILTER, dict.fromkeys(str(each.origin) for each in tokens))
 
 
+def output_headers(tokens: Tokens) -> tuple[str, ...]:
+    """Every header that something of a token is written to, once."""
+    return tuple(sorted({name for token in tokens for name in _written(token.rule)}))
+
+
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     """One rule at one place."""
@@ -90,7 +95,7 @@ class _Questions:
         found = [_Candidate(number, token, place) for number, token in enumerate(tokens) for place in places_of(token.rule)]
         places = sorted({each.place for each in found})
         by_place = [[each for each in found if each.place == place] for place in places]
-        outputs = _outputs(token.rule for token in tokens)
+        outputs = tuple(ClaimToHeader(header=name, claim="sub") for name in output_headers(tokens))  # the claim is no matter
         if outputs:
             self._strip(outputs)
         together = len(places) == 1
@@ -163,11 +168,6 @@ def _no_keys() -> config_pb2.RemoteJwks:
 
 def _lists(rule: JwtRule) -> list[str]:
     return list(dict.fromkeys((*_ALWAYS_LISTS, *rule.space_delimited_claims)))
-
-
-def _outputs(rules: Iterable[JwtRule]) -> tuple[ClaimToHeader, ...]:
-    """Every header that something of a token is written to, once; the claim is no matter."""
-    return tuple(ClaimToHeader(header=name, claim="sub") for name in sorted({name for rule in rules for name in _written(rule)}))
 
 
 def _written(rule: JwtRule) -> Iterator[str]:
