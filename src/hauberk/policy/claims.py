@@ -11,7 +11,12 @@ SPACE_DELIMITED: Final = ("scope", "permission")  # always
 def split_claims(claims: Mapping[str, Any], more: Iterable[str] = ()) -> dict[str, Any]:
     """`claims` as the sidecar keeps them: those that hold words with spaces between them are lists."""
     split = {*SPACE_DELIMITED, *more}
-    return {name: value.split() if name in split and isinstance(value, str) else value for name, value in claims.items()}
+    return {name: _words(value) if name in split and isinstance(value, str) else value for name, value in claims.items()}
+
+
+def _words(value: str) -> list[str]:
+    """Between spaces (RFC 8693, 4.2); no other blank separates them."""
+    return [word for word in value.split(" ") if word]
 
 
 def claim_at(claims: Mapping[str, Any] | None, path: tuple[str, ...]) -> Any:
@@ -20,7 +25,7 @@ def claim_at(claims: Mapping[str, Any] | None, path: tuple[str, ...]) -> Any:
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
     if isinstance(value, str) and len(path) == 1 and path[0] in SPACE_DELIMITED:
-        return value.split()
+        return _words(value)
     return value
 
 
