@@ -48,7 +48,10 @@ class Pilot(Protocol):
         """The proxies as `status -o json` shows them."""
 
     def judge(self, pod: ObjectKey, connections: Sequence[Json]) -> Sequence[bool] | None:
-        """For each of the open `connections` to `pod` (fields as in `decisions.Asked`) whether it may go on; None: not known yet."""
+        """For each of the open `connections` to `pod` (fields as in `decisions.Asked`) whether it may go on; None: not known yet.
+
+        It is called from threads.
+        """
 
 
 class Issuers(Protocol):

@@ -114,7 +114,7 @@ async def judge_own_connections(request: Request) -> Response:
     pod = parts(request).store.find(Pod, asked.namespace, asked.pod)
     if pod is None or pod.spec.node_name != _node(request):
         raise absent(ObjectKey("Pod", asked.namespace, asked.pod))
-    return answer(request, asked)
+    return await answer(request, asked)
 
 
 def own_status(request: Request, whole: Response) -> dict[str, Any]:

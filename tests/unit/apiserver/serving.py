@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -38,9 +39,10 @@ class FakePilot:
     snapshot: MeshSnapshot | None = None
     waited: list[int] = field(default_factory=list)
     judged: ObjectKey | None = None
+    judged_in: int | None = None  # thread
 
     def judge(self, pod: ObjectKey, connections: Sequence[dict[str, Any]]) -> Sequence[bool] | None:
-        self.judged = pod
+        self.judged, self.judged_in = pod, threading.get_ident()
         return [each["identity"] != "spiffe://td/ns/shop/sa/evil" for each in connections] if self.ready else None
 
     async def wait(self, revision: int, timeout: float) -> Pushed:

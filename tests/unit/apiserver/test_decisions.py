@@ -1,11 +1,14 @@
 """Agents ask about connections that are open."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.unit.apiserver.serving import Api, FakePilot, codes, serving
 from tests.unit.apiserver.test_remote import two_machines
+
+from hauberk.apiserver.decisions import MOST_CONNECTIONS
 
 GOOD, EVIL = "spiffe://td/ns/shop/sa/good", "spiffe://td/ns/shop/sa/evil"
 
@@ -30,6 +33,15 @@ async def test_while_nothing_is_known_nobody_is_judged(tmp_path: Path) -> None:
         assert await ask(api, question(EVIL)) == (503, {"allowed": None})
     async with serving(tmp_path) as api:
         assert (await ask(api, question(EVIL)))[0] == 501
+
+
+async def test_proxies_are_served_while_connections_are_judged(tmp_path: Path) -> None:
+    pilot = FakePilot()
+    async with serving(tmp_path, pilot=pilot) as api:
+        await ask(api, question(GOOD))
+        assert pilot.judged_in not in (None, threading.get_ident())
+        asked = question(GOOD)
+        assert (await ask(api, asked | {"connections": asked["connections"] * (MOST_CONNECTIONS + 1)}))[0] == 400
 
 
 @pytest.mark.parametrize("broken", [{"port": -1}, {"port": 70_000}, {"address": 5}, {"more": 1}])
