@@ -14,6 +14,7 @@ from hauberk.telemetry.decision import is_denied, read_decision, refused_by
 from hauberk.telemetry.entry import Between, Entry
 from hauberk.telemetry.layout import COUNTED, END_OF_HEAD, SEPARATOR, read_fields, read_head, separators
 from hauberk.telemetry.record import AccessRecord, Party, Reporter, Tls
+from hauberk.telemetry.secret import without_secrets
 
 # W3C Trace Context: version, trace, span, flags. What a caller made up otherwise is not passed off as a trace.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-.*")
@@ -72,6 +73,7 @@ class Decoder:
         if not found:
             return None
         between, number = self._known.get(head) or self._learn(head)
+        rest = without_secrets(rest)
         time, taken, status, details, request, _ = rest.split(_SEPARATOR, COUNTED)
         if rest.count(_SEPARATOR) != number or len(time) != _DIGITS:
             raise ValueError("not as many values or digits as it should have")
