@@ -134,9 +134,16 @@ def load(names: tuple[str, ...], files: tuple[str, ...]) -> list[Loaded]:
         wrong = wrong or bool(problems)
         found.append(file)
     if wrong:
-        raise Failure("the test files have errors", "", "correct the errors above", Exit.USAGE)
+        raise Failure("the test files have errors", _missing(found), "correct the errors above", Exit.USAGE)
     manifests: dict[tuple[str, ...], Manifest] = {}
     return [_loaded(file, files, manifests) for file in found]
+
+
+def _missing(tests: Iterable[TestFile]) -> str:
+    """Which files the tests name in vain; nothing is asked of those that are there before the tests can be read."""
+    named = (Path(each.name).parent / name for each in tests for name in each.objects)
+    missing = [str(each) for each in dict.fromkeys(named) if not each.exists()]
+    return f"and there is no {' and no '.join(missing)}" if missing else ""
 
 
 def _loaded(file: TestFile, files: tuple[str, ...], manifests: dict[tuple[str, ...], Manifest]) -> Loaded:

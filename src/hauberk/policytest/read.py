@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TypeVar
 
 from hauberk.api.problem import Problem, problem
 from hauberk.api.sift import near_remedy
@@ -20,14 +20,16 @@ _REQUEST: Final = (
 )
 _WORKLOAD: Final = ("namespace", "labels")
 _VERDICTS: Final = ("allow", "deny")
+_T = TypeVar("_T")
 
 
 class _Wrong(Exception):
-    """A mistake at a node, that leaves nothing to go on with."""
+    """A mistake at a node, that leaves nothing of it to go on with; `others` are more of the same node."""
 
     def __init__(self, node: Node, code: str, path: str, message: str, remedy: str | None = None) -> None:
         super().__init__(message)
-        self.problem = (node, code, path, message, remedy)
+        self.mistake = (node, code, path, message, remedy)
+        self.others: tuple[_Wrong, ...] = ()
 
 
 def read_test_file(text: str, name: str) -> tuple[TestFile, tuple[Problem, ...]]:
@@ -55,47 +57,55 @@ class _Reader:
         self.problems: list[Problem] = []
         self._names: dict[str, int] = {}
 
-    def guarded(self, read: Any) -> None:
-        """What `read` finds wrong is a problem of the file."""
+    def guarded(self, read: Callable[[], _T]) -> _T | None:
+        """What `read` gives; None if it finds something wrong, which is a problem of the file."""
         try:
-            read()
+            return read()
         except _Wrong as wrong:
-            node, code, path, message, remedy = wrong.problem
-            self.problems.append(
-                problem(code, message, path=path, file=self.name, line=node.line or None, column=node.column or None, remedy=remedy)
-            )
+            for each in (wrong, *wrong.others):
+                node, code, path, message, remedy = each.mistake
+                line, column = node.line or None, node.column or None
+                self.problems.append(problem(code, message, path=path, file=self.name, line=line, column=column, remedy=remedy))
+            return None
 
     def document(self, node: Node) -> None:
         """One document: where objects are, and tests."""
-        _check_fields(node, _TOP, "")
-        if objects := node.children.get("objects"):
-            self.objects += _names(objects)
-        tests = _required(node, "tests", "")
-        if not isinstance(tests.value, list):
-            raise _Wrong(tests, "HBK0104", "tests", "must be a list of tests", "write `- name: …` below it")
-        for index, child in enumerate(tests.children.values()):
-            self.guarded(lambda child=child, index=index: self._case(child, f"tests[{index}]"))
+        self.guarded(lambda: _check_fields(node, _TOP, "", required=("tests",)))
+        self.objects += self._part(node, "objects", "", _names) or ()
+        for index, child in enumerate(self._part(node, "tests", "", _tests) or ()):
+            self._case(child, f"tests[{index}]")
+
+    def _part(self, node: Node, name: str, path: str, read: Callable[[Node, str], _T]) -> _T | None:
+        """What a field holds; each is read for itself, so that all mistakes are told at once."""
+        found = node.children.get(name)
+        if found is None or found.value is None:
+            return None
+        return self.guarded(lambda: read(found, f"{path}.{name}".lstrip(".")))
 
     def _case(self, node: Node, path: str) -> None:
-        _check_fields(node, _CASE, path)
-        name = _text(_required(node, "name", path), f"{path}.name")
+        before = len(self.problems)
+        self.guarded(lambda: _check_fields(node, _CASE, path, required=("name", "request", "expect")))
+        name = self._part(node, "name", path, self._name)
+        question = self._part(node, "request", path, _question)
+        expect = self._part(node, "expect", path, _expectation)
+        by = self._part(node, "by", path, _by) or ""
+        dry_run = self._part(node, "dryRun", path, _dry_run) or {}
+        if name and question and expect and len(self.problems) == before:
+            case = Case(name=name, question=question, expect=expect, by=by, dry_run=dry_run, file=self.name, line=node.line)
+            self.cases.append(case)
+
+    def _name(self, node: Node, path: str) -> str:
+        name = _text(node, path)
         if name in self._names:
-            raise _Wrong(
-                node, "HBK0112", f"{path}.name", f"the name {name!r} is used in line {self._names[name]} already", "give it another"
-            )
+            raise _Wrong(node, "HBK0112", path, f"the name {name!r} is used in line {self._names[name]} already", "give it another")
         self._names[name] = node.line
-        request = _required(node, "request", path)
-        question = _question(request, f"{path}.request")
-        case = Case(
-            name=name,
-            question=question,
-            expect=Expectation(_one_of(_required(node, "expect", path), f"{path}.expect", tuple(Expectation))),
-            by=_by(node.children.get("by"), f"{path}.by"),
-            dry_run=dict(_dry_run(node.children.get("dryRun"), f"{path}.dryRun")),
-            file=self.name,
-            line=node.line,
-        )
-        self.cases.append(case)
+        return name
+
+
+def _tests(node: Node, path: str) -> tuple[Node, ...]:
+    if not isinstance(node.value, list):
+        raise _Wrong(node, "HBK0104", path, "must be a list of tests", "write `- name: …` below it")
+    return tuple(node.children.values())
 
 
 def _question(node: Node, path: str) -> Question:
@@ -104,8 +114,8 @@ def _question(node: Node, path: str) -> Question:
     if workload := node.children.get("workload"):
         if "to" in node.children:
             raise _Wrong(workload, "HBK0113", f"{path}.workload", "`to` and `workload` exclude each other", "name one of them")
-        _check_fields(workload, _WORKLOAD, f"{path}.workload")
-        labels = _required(workload, "labels", f"{path}.workload")
+        _check_fields(workload, _WORKLOAD, f"{path}.workload", required=("labels",))
+        labels = workload.children["labels"]
         if not labels.value:
             raise _Wrong(labels, "HBK0105", f"{path}.workload.labels", "a workload is known by its labels", "write {KEY: VALUE}")
         document |= {name: workload.value[name] for name in _WORKLOAD if name in workload.value}
@@ -126,52 +136,56 @@ def _question(node: Node, path: str) -> Question:
         raise _Wrong(place, "HBK0104", f"{path}.{field}", message, error.remedy or None) from error
 
 
-def _by(node: Node | None, path: str) -> str:
-    if node is None or node.value is None:
-        return ""
+def _expectation(node: Node, path: str) -> Expectation:
+    return Expectation(_one_of(node, path, tuple(Expectation)))
+
+
+def _by(node: Node, path: str) -> str:
     text = _text(node, path)
     if text != IMPLICIT and text.count("/") != 1:
         raise _Wrong(node, "HBK0110", path, f"{text!r} is no policy", "write NAMESPACE/NAME, or none where no rule decides")
     return text
 
 
-def _dry_run(node: Node | None, path: str) -> Iterator[tuple[str, str]]:
-    if node is None or node.value is None:
-        return
+def _dry_run(node: Node, path: str) -> dict[str, str]:
     if isinstance(node.value, str):
-        yield "", _one_of(node, path, _VERDICTS)
-        return
+        return {"": _one_of(node, path, _VERDICTS)}
     if not isinstance(node.value, dict):
         raise _Wrong(node, "HBK0104", path, "must be a mapping of policies to verdicts", "write NAMESPACE/NAME: deny")
-    for name, child in node.children.items():
-        yield str(name), _one_of(child, f"{path}[{name}]", _VERDICTS)
+    return {str(name): _one_of(child, f"{path}[{name}]", _VERDICTS) for name, child in node.children.items()}
 
 
-def _names(node: Node) -> Iterator[str]:
+def _names(node: Node, path: str) -> tuple[str, ...]:
     if isinstance(node.value, str):
-        yield node.value
-        return
+        return (node.value,)
     if not isinstance(node.value, list):
-        raise _Wrong(node, "HBK0104", "objects", "must be a list of files and directories", "write `- ./policies`")
-    for index, child in enumerate(node.children.values()):
-        yield _text(child, f"objects[{index}]")
+        raise _Wrong(node, "HBK0104", path, "must be a list of files and directories", "write `- ./policies`")
+    return tuple(_text(child, f"{path}[{index}]") for index, child in enumerate(node.children.values()))
 
 
-def _check_fields(node: Node, known: Iterable[str], path: str) -> None:
+def _check_fields(node: Node, known: Iterable[str], path: str, *, required: Iterable[str] = ()) -> None:
+    """All fields are known and the required ones are there; where one is not known, it may well be the one that is missed."""
     if not isinstance(node.value, dict):
         raise _Wrong(node, "HBK0104", path, "must be a mapping", f"its fields are {', '.join(known)}")
+    wrong = list(_unknown(node, known, path)) or list(_missing(node, required, path))
+    if wrong:
+        wrong[0].others = tuple(wrong[1:])
+        raise wrong[0]
+
+
+def _unknown(node: Node, known: Iterable[str], path: str) -> Iterator[_Wrong]:
     for name, child in node.children.items():
         if str(name) not in known:
             at = Node(child.value, child.key_line, child.key_column)
             remedy = near_remedy(str(name), known) or f"known are {', '.join(known)}"
-            raise _Wrong(at, "HBK0103", f"{path}.{name}".lstrip("."), f"there is no field {name!r} here", remedy)
+            yield _Wrong(at, "HBK0103", f"{path}.{name}".lstrip("."), f"there is no field {name!r} here", remedy)
 
 
-def _required(node: Node, name: str, path: str) -> Node:
-    found = node.children.get(name)
-    if found is None or found.value is None:
-        raise _Wrong(node, "HBK0105", f"{path}.{name}".lstrip("."), f"{name} is required")
-    return found
+def _missing(node: Node, required: Iterable[str], path: str) -> Iterator[_Wrong]:
+    for name in required:
+        found = node.children.get(name)
+        if found is None or found.value is None:
+            yield _Wrong(node, "HBK0105", f"{path}.{name}".lstrip("."), f"{name} is required")
 
 
 def _text(node: Node, path: str) -> str:

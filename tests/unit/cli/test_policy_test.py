@@ -41,6 +41,14 @@ def test_of_a_directory_every_test_is_taken_and_none_for_an_object(directory: Pa
     assert failed["explanation"]["policies"]
 
 
+def test_objects_that_are_not_there_are_told_beside_mistakes_in_the_tests(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (directory / "a.test.yaml").write_text(TESTS.replace("shop.yaml", "nonsuch.yaml") % "denied")
+    assert main(["test", str(directory / "a.test.yaml")]) == 2
+    told = capsys.readouterr().err
+    assert "'denied' is no expectation" in told
+    assert "nonsuch.yaml" in told
+
+
 def test_more_objects_can_be_added(directory: Path, tmp_path: Path) -> None:
     metadata = "apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: d, namespace: shop}"
     deny = f"{{{metadata}, spec: {{action: DENY, rules: [{{}}]}}}}"

@@ -65,6 +65,26 @@ def test_a_mistake_is_told_with_its_place(text: str, where: str, said: str) -> N
     assert problems[0].place == f"x.test.yaml{':' if where else ''}{where}"
 
 
+def test_every_mistake_is_told_at_once() -> None:
+    wrong = """
+objets: [shop.yaml]
+tests:
+- {name: a, request: {form: shop/web, methd: GET, to: x}, expect: denied, by: me, dryRun: maybe}
+- {nam: b, by: you}
+"""
+    _, problems = read_test_file(wrong, "x.test.yaml")
+    assert [each.message for each in problems] == [
+        "there is no field 'objets' here",
+        "there is no field 'form' here",
+        "there is no field 'methd' here",
+        "'denied' is no expectation",
+        "'me' is no policy",
+        "'maybe' is no expectation",
+        "there is no field 'nam' here",
+        "'you' is no policy",
+    ]
+
+
 def test_what_is_right_is_kept_beside_what_is_wrong() -> None:
     file, problems = read_test_file(
         "tests:\n- {name: a, request: {to: x}, expect: deny}\n- {name: a, request: {to: x}, expect: deny}\n", "x"
