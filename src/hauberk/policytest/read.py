@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final, TypeVar
 
 from hauberk.api.problem import Problem, problem
@@ -39,7 +40,7 @@ def read_test_file(text: str, name: str) -> tuple[TestFile, tuple[Problem, ...]]
         if isinstance(node, TextFault):
             reader.problems.append(problem(node.code, node.message, file=name, line=node.line, column=node.column))
         else:
-            reader.guarded(lambda node=node: reader.document(node))
+            reader.guarded(partial(reader.document, node))
     if not reader.cases and not reader.problems:
         reader.problems.append(
             problem("HBK0105", "there are no tests", path="tests", file=name, remedy="see docs/how-to/test-policies-in-ci.md")
