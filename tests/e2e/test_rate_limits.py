@@ -179,6 +179,17 @@ def test_only_what_a_limit_matches_is_counted(
         assert [ask(mesh.client, path, **how).status for path, how in free] == [200] * len(free)
 
 
+def test_however_many_values_a_limit_has_what_is_denied_later_is_denied(mesh: Mesh) -> None:
+    paths = [f"/api/v1/resource-{number:05}/item" for number in range(20_000)]
+    hosts = [*(f"*h{number}.example.com" for number in range(5000)), *(letter * 4000 for letter in "sk"), "web"]
+    large = limits({"requests": 1, **HOUR, "match": {"paths": paths, "hosts": hosts, "notHosts": hosts[:-1]}})
+    with mesh.having(large):
+        assert statuses(mesh.client, 2, paths[-1]) == [200, 429]
+        assert statuses(mesh.client, 2, "/free") == [200, 200]
+        with mesh.having(policy("nobody", "DENY", {})):
+            assert statuses(mesh.client, 1, "/free") == [403]
+
+
 def test_every_limit_of_every_policy_holds(mesh: Mesh) -> None:
     of_service = limits(
         {"requests": 2, **HOUR, "match": {"paths": ["/b"]}}, name="service", targetRefs=[{"kind": "Service", "name": "web"}]

@@ -27,7 +27,7 @@ from hauberk.api.rate_limit_key import BucketKey, BucketKind
 from hauberk.api.rate_limit_policy import RateLimitPolicy
 from hauberk.envoy.message import any_, boolean, duration, uint32, varint
 from hauberk.translate.access_log import DRY_RUN_PREFIX, RBAC_METADATA
-from hauberk.translate.rate_limit_match import matchers
+from hauberk.translate.rate_limit_match import conditions
 from hauberk.translate.rate_limit_value import CALLER_HEADER, CALLER_METADATA, NAMESPACE_KEY, value_action
 
 LocalRateLimit = local_rate_limit_pb2.LocalRateLimit
@@ -53,6 +53,9 @@ _PLENTY: Final = 2**32 - 1
 _RETRY_AFTER: Final = 19  # LocalRateLimit.enable_retry_after_header
 _RATE_LIMIT_HEADERS: Final = 7  # RateLimit.x_ratelimit_option
 _DRAFT_03: Final = 2
+
+# The entry that a request has for each condition that it fulfils.
+_MATCHES: Final = ("match", "yes")
 
 _TELL: Final = ("limit", "remaining", "reset")
 
@@ -131,16 +134,14 @@ def _counted(name: str, limit: Limit, *, tried: bool) -> RateLimit:
 
 
 def _matched(limit: Limit) -> Iterator[RateLimit.Action]:
-    if headers := matchers(limit.match):
-        yield RateLimit.Action(
-            header_value_match=RateLimit.Action.HeaderValueMatch(descriptor_key="match", descriptor_value="yes", headers=headers)
-        )
+    for condition in conditions(limit.match):
+        action = RateLimit.Action(header_value_match=condition)
+        action.header_value_match.descriptor_key, action.header_value_match.descriptor_value = _MATCHES
+        yield action
 
 
 def _descriptor(name: str, limit: Limit) -> Descriptor:
-    entries = [_entry("limit", name)]
-    if matchers(limit.match):
-        entries.append(_entry("match", "yes"))
+    entries = [_entry("limit", name), *(_entry(*_MATCHES) for _ in conditions(limit.match))]
     # Without a value: each has a bucket of its own.
     entries += [_entry(str(number), "") for number, _ in enumerate(limit.buckets)]
     return Descriptor(entries=entries, token_bucket=_bucket(limit.size, limit.requests, limit.per.total_seconds()))

@@ -8,7 +8,7 @@ from hauberk.api.rate_limit import LimitMatch
 from hauberk.api.rate_limit_policy import RateLimitPolicy
 from hauberk.envoy.message import encode
 from hauberk.translate.rate_limit import DRY_RUN, RATE_LIMIT, limit_requests, name_of, rate_limit_filters
-from hauberk.translate.rate_limit_match import matchers
+from hauberk.translate.rate_limit_match import conditions
 
 DRY = {"istio.io/dry-run": "true"}
 
@@ -95,7 +95,8 @@ def counts(match: dict[str, Any], **headers: str) -> bool:
         )
         return (found is not None) != matcher.invert_match
 
-    return all(holds(each) for each in matchers(LimitMatch.model_validate(match)))
+    asked = conditions(LimitMatch.model_validate(match))
+    return all(all(map(holds, each.headers)) == (each.expect_match.value or not each.HasField("expect_match")) for each in asked)
 
 
 def test_values_mean_what_they_mean_in_a_policy() -> None:
@@ -107,6 +108,28 @@ def test_values_mean_what_they_mean_in_a_policy() -> None:
     assert not counts({"methods": ["GET", "HEAD"], "notPaths": ["/health"]}, method="GET", path="/health?x")
     assert counts({"headers": [{"name": "X-T", "values": ["a*", "*b"]}]}, x_t="cb")
     assert not counts({"headers": [{"name": "x-t", "values": ["a"]}]})
+
+
+def test_many_values_are_asked_in_expressions_that_envoy_can_take() -> None:
+    many = [f"/api/v1/resource-{number:05}/item" for number in range(3000)]
+    hosts = [f"h{number}.example.com" for number in range(3000)]
+    match = {"paths": many, "notHosts": hosts, "headers": [{"name": "x-t", "values": many}]}
+    made = said(RATE_LIMIT, policy("web", {"match": match}))
+    asked = [action.header_value_match for action in made.rate_limits[0].actions[1:]]
+    assert max(len(each.string_match.safe_regex.regex) for one in asked for each in one.headers) <= 17_000
+    # Every condition that holds is an entry of the bucket.
+    assert [entry.key for entry in made.descriptors[0].entries] == ["limit", *("match" for _ in asked)]
+    for path, host, value in ((many[0], "h", many[-1]), (many[-1], "h3000.example.com", many[0])):
+        assert counts(match, path=path, authority=host, x_t=value)
+        assert not counts(match, path=path, authority=host)
+        assert not counts(match, path=path, authority=host, x_t="/")
+        assert not counts(match, path=f"{path}x", authority=host, x_t=value)
+        assert not counts(match, path=path, authority=hosts[1500], x_t=value)
+
+
+def test_any_value_of_a_header_is_an_empty_one_as_well() -> None:
+    assert counts({"headers": [{"name": "x-t", "values": ["a", "*"]}]}, x_t="")
+    assert not counts({"headers": [{"name": "x-t", "values": ["a", "*"]}]})
 
 
 def test_an_excluded_value_is_not_had_by_requests_without_the_header() -> None:
