@@ -191,6 +191,15 @@ def test_a_token_is_taken_away_unless_it_is_to_be_passed_on(house: House) -> Non
         assert (answer.header("x-t"), answer.seen["path"]) == ([sent], f"/a?x=1&t={sent}&y=2")
 
 
+def test_a_header_that_another_rule_looks_for_tokens_in_is_not_written_and_its_token_is_verified(house: House) -> None:
+    writes = {"issuer": table.BOB, "jwks": RULE["jwks"], "fromCookies": ["bob"], "outputPayloadToHeader": "x-jwt"}
+    with house.having(authentication("a", {**RULE, "fromHeaders": [{"name": "x-jwt"}]}), authentication("b", writes)):
+        connection = house.open()
+        assert ask(connection, (("x-jwt", token(key=table.STRANGER)),)).status == 401
+        answer = ask(connection, (("x-jwt", token()),))
+        assert (answer.status, answer.header("x-jwt")) == (200, [])
+
+
 def test_claims_become_headers_by_their_type_and_never_two_of_them(house: House) -> None:
     names = ("text", "number", "yes", "inner.deep", "list", "none", "missing")
     outputs = [{"header": f"x-{name.replace('.', '-')}", "claim": name} for name in names]

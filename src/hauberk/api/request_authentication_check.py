@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ def check_jwt_rules(at: Location, rules: tuple[JwtRule, ...]) -> Iterator[Findin
     if len(rules) > MOST_RULES:
         yield Finding("HBK0307", at, f"{len(rules)} rules; at most {MOST_RULES} are allowed")
     seen: set[str] = set()
+    read = {name for rule in rules for name in _read(rule)}
     for index, rule in enumerate(rules[:MOST_RULES]):
         here: Location = (*at, index)
         if rule.issuer and rule.issuer in seen:
@@ -32,7 +33,7 @@ def check_jwt_rules(at: Location, rules: tuple[JwtRule, ...]) -> Iterator[Findin
         yield from _check_keys(here, rule)
         yield from _check_texts(here, rule)
         yield from _check_locations(here, rule)
-        yield from _check_outputs(here, rule)
+        yield from _check_outputs(here, rule, read)
         if not SHORTEST_TIMEOUT <= rule.timeout <= LONGEST_TIMEOUT:
             yield Finding("HBK0107", (*here, "timeout"), "the time for fetching keys must be between 1ms and 10m")
 
@@ -116,7 +117,16 @@ def _check_locations(at: Location, rule: JwtRule) -> Iterator[Finding]:
         yield from _check_text((*here, "prefix"), header.prefix)
 
 
-def _check_outputs(at: Location, rule: JwtRule) -> Iterator[Finding]:
+def _read(rule: JwtRule) -> Iterator[str]:
+    """Headers in which a token may stand."""
+    yield from (each.name.lower() for each in rule.from_headers)
+    if rule.from_cookies:
+        yield "cookie"
+    if not rule.has_locations:
+        yield "authorization"
+
+
+def _check_outputs(at: Location, rule: JwtRule, read: Set[str]) -> Iterator[Finding]:
     if len(rule.output_claim_to_headers) > MOST_ENTRIES:
         message = f"{len(rule.output_claim_to_headers)} entries; at most {MOST_ENTRIES} are allowed"
         yield Finding("HBK0307", (*at, "outputClaimToHeaders"), message)
@@ -127,16 +137,19 @@ def _check_outputs(at: Location, rule: JwtRule) -> Iterator[Finding]:
         if not each.claim or not all(each.claim.split(".")):
             yield Finding("HBK0110", (*here, "claim"), f"{_shown(each.claim)} names no claim; of a claim inside another write a.b")
         yield from _check_text((*here, "claim"), each.claim)
-    yield from _check_written(written)
+    yield from _check_written(written, read)
 
 
-def _check_written(headers: list[tuple[Location, str]]) -> Iterator[Finding]:
+def _check_written(headers: list[tuple[Location, str]], read: Set[str]) -> Iterator[Finding]:
     seen: set[str] = set()
     for at, name in headers:
         if fault := header_fault(name, plain=True):
             yield Finding("HBK0110", at, f"{_shown(name)} is no name of a header: it {fault}")
         elif is_of_mesh(name):
             yield Finding("HBK0110", at, f"{name} is written by the mesh itself", "take a name of your own, such as x-user")
+        elif name.lower() in read:
+            message = f"tokens are looked for in {name}; what is written there is first taken away from the caller, and the token with it"
+            yield Finding("HBK0110", at, message, "take a name of your own, such as x-user")
         elif name.lower() in seen:
             yield Finding("HBK0112", at, f"the header {name} is written already")
         seen.add(name.lower())

@@ -14,8 +14,8 @@ for the issuers it comes to ask, so the first of all questions is one about no t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, replace
 from typing import Final
 
 from envoy.config.core.v3 import base_pb2, config_source_pb2, extension_pb2, http_uri_pb2
@@ -65,7 +65,7 @@ def token_filters(places: tuple[TokenPlace, ...]) -> dict[str, any_pb2.Any]:
 
 def encode_tokens(tokens: Tokens) -> Resource:
     """The configuration of the filter; without any rule it is there too, and asks nothing."""
-    questions = _Questions(tokens)
+    questions = _Questions(_writing_elsewhere(tokens))
     config = config_pb2.JwtAuthentication(providers=questions.providers, requirement_map={_REQUIREMENT: _all_of(questions.all)})
     # CORS preflights are no exception: browsers send them without tokens, and whoever sends them with one may not forge a header.
     named = extension_pb2.TypedExtensionConfig(name=FILTER, typed_config=any_(config))
@@ -75,6 +75,23 @@ def encode_tokens(tokens: Tokens) -> Resource:
 def output_headers(tokens: Tokens) -> tuple[str, ...]:
     """Every header that something of a token is written to, once."""
     return tuple(sorted({name for token in tokens for name in _written(token.rule)}))
+
+
+def _writing_elsewhere(tokens: Tokens) -> Tokens:
+    """Rules that write into no header in which a token may stand, by whichever rule: Envoy clears what it writes before it looks there."""
+    read = {
+        "cookie" if place.kind == "cookie" else place.name for token in tokens for place in places_of(token.rule) if place.kind != "param"
+    }
+    return tuple(replace(token, rule=_without(token.rule, read)) if read.intersection(_written(token.rule)) else token for token in tokens)
+
+
+def _without(rule: JwtRule, headers: Set[str]) -> JwtRule:
+    """`rule`, and nothing is written into `headers`."""
+    payload = rule.output_payload_to_header
+    claims = tuple(each for each in rule.output_claim_to_headers if each.header.lower() not in headers)
+    return rule.model_copy(
+        update={"output_payload_to_header": "" if payload.lower() in headers else payload, "output_claim_to_headers": claims}
+    )
 
 
 @dataclass(frozen=True, slots=True)

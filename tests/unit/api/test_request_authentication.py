@@ -82,6 +82,9 @@ def test_keys_come_from_one_place_that_can_be_trusted(told: Told, rule: str, pro
         ("outputClaimToHeaders: [{header: x.a, claim: a}]", ("HBK0110", "outputClaimToHeaders[0].header")),
         ("outputClaimToHeaders: [{header: a, claim: 'a.'}]", ("HBK0110", "outputClaimToHeaders[0].claim")),
         ("outputClaimToHeaders: [{header: a, claim: a}, {header: A, claim: b}]", ("HBK0112", "outputClaimToHeaders[1].header")),
+        ("outputPayloadToHeader: X-T, fromHeaders: [{name: x-t}]", ("HBK0110", "outputPayloadToHeader")),
+        ("outputPayloadToHeader: cookie, fromCookies: [c]", ("HBK0110", "outputPayloadToHeader")),
+        ("outputClaimToHeaders: [{header: Authorization, claim: sub}]", ("HBK0110", "outputClaimToHeaders[0].header")),
         ("timeout: 0s", ("HBK0107", "timeout")),
         ("timeout: 1h", ("HBK0107", "timeout")),
         ("audience: [a]", ("HBK0103", "audience")),
@@ -90,6 +93,12 @@ def test_keys_come_from_one_place_that_can_be_trusted(told: Told, rule: str, pro
 def test_what_can_mean_nothing_is_refused(told: Told, more: str, problem: tuple[str, str]) -> None:
     code, field = problem
     assert told(rules(f"issuer: 'https://idp.example', {more}")) == [(code, f"{RULE}.{field}")]
+
+
+def test_a_header_for_tokens_of_another_rule_is_not_written_to(told: Told) -> None:
+    one, two = "issuer: 'https://a.example', fromHeaders: [{name: x-t}]", "issuer: 'https://b.example', outputPayloadToHeader: x-t"
+    assert told(rules(one, two)) == [("HBK0110", "spec.jwtRules[1].outputPayloadToHeader")]
+    assert told(rules(f"{one}, outputPayloadToHeader: authorization")) == []
 
 
 def test_an_issuer_has_one_rule(told: Told) -> None:

@@ -97,6 +97,20 @@ def test_headers_are_written_once_and_taken_from_every_caller_first() -> None:
     assert [each.header_name for each in stripped.claim_to_headers] == ["x-payload", "x-user"]
 
 
+@pytest.mark.parametrize(
+    ("place", "header"), [({"fromHeaders": [{"name": "X-T"}]}, "x-t"), ({"fromCookies": ["c"]}, "Cookie"), ({}, "authorization")], ids=str
+)
+def test_nothing_is_written_where_another_rule_looks_for_tokens(place: dict[str, Any], header: str) -> None:
+    """Envoy would take the token away before it looked at it, and every request would be without one."""
+    writes = {
+        "outputPayloadToHeader": header,
+        "outputClaimToHeaders": [{"header": header, "claim": "a"}, {"header": "x-user", "claim": "sub"}],
+    }
+    for provider in told(mesh({**RULE, **place}, {**OTHER, "fromHeaders": [{"name": "x-o"}], **writes})).providers.values():
+        assert not provider.forward_payload_header
+        assert {each.header_name for each in provider.claim_to_headers} <= {"x-user"}
+
+
 def test_only_one_question_shows_the_program_anything_and_only_another_takes_the_token_away() -> None:
     for name, provider in told(mesh({**RULE, **OUTPUT})).providers.items():
         purpose = name.partition("-")[0]
