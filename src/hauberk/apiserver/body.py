@@ -24,11 +24,12 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, hide_input_in_errors=True)
 
 
-async def read_body(request: Request, *, limit: int = LIMIT) -> bytes:
-    """The bytes of the body; refused with 413 if there are too many.
+async def read_body(request: Request, *, limit: int | None = None) -> bytes:
+    """The bytes of the body; refused with 413 if there are more than `limit`, by itself LIMIT.
 
     Too large a body is read to its end all the same: a client that is cut off while it sends never sees the answer.
     """
+    limit = LIMIT if limit is None else limit
     kept, size = bytearray(), 0
     async for piece in request.stream():
         size += len(piece)
@@ -39,22 +40,25 @@ async def read_body(request: Request, *, limit: int = LIMIT) -> bytes:
             if size > DISCARDED:
                 break
     if size > limit:
-        raise Refused(413, problem("HBK0002", f"the request is larger than {limit // 1024 // 1024} MB", remedy="apply fewer files at once"))
+        raise Refused(
+            413,
+            problem("HBK0002", f"the request is larger than {limit // 1024 // 1024} MB", remedy="send less at once"),
+        )
     return bytes(kept)
 
 
-async def read_json(request: Request) -> object:
+async def read_json(request: Request, *, limit: int | None = None) -> object:
     """The body as JSON."""
-    text = await read_body(request)
+    text = await read_body(request, limit=limit)
     try:
         return await asyncio.to_thread(json.loads, text) if len(text) > WORTH_A_THREAD else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Refused(400, problem("HBK0505", f"the body is not JSON: {error}", remedy="send a JSON object")) from error
 
 
-async def read_request(request: Request, model: type[T]) -> T:
+async def read_request(request: Request, model: type[T], *, limit: int | None = None) -> T:
     """The body as what the endpoint takes."""
-    document = await read_json(request)
+    document = await read_json(request, limit=limit)
     try:
         return model.model_validate(document)
     except ValidationError as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,6 +21,8 @@ from hauberk.explain.record import explain_record, told_by_record
 from hauberk.mesh.snapshot import MeshSnapshot, build_snapshot
 from hauberk.sources.history import Past
 
+LARGEST: Final = 1024 * 1024  # bytes: a request as large as a sidecar takes, also in escapes of JSON, and much more of claims
+
 
 class ExplainRequest(Body):
     """Either a `question`, at a time if `at` is given, or an access record as the agent tells it."""
@@ -32,7 +34,7 @@ class ExplainRequest(Body):
 
 async def explain_request(request: Request) -> Response:
     """POST /v1/explain."""
-    found, asked = parts(request), await read_request(request, ExplainRequest)
+    found, asked = parts(request), await read_request(request, ExplainRequest, limit=LARGEST)
     if (asked.question is None) == (asked.record is None):
         raise Refused(400, problem("HBK0505", "explain takes either a question or a record", remedy="send one of them"))
     try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from hauberk.policy.attribute import Kind
+from hauberk.policy.authentication import LARGEST_HEADERS
 
 DEFAULT_NAMESPACE = "default"
+LONGEST_IDENTITY: Final = 2048  # characters, as SPIFFE has it
 
 
 class Unanswerable(ValueError):
@@ -47,6 +49,19 @@ class Question:
     token: str | None = None
     claims: Mapping[str, Any] | None = None
     unknown: frozenset[Kind] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuses what no sidecar would take: to hold megabytes against every policy is work for nothing."""
+        if len(self.source) + len(self.trust_domain) > LONGEST_IDENTITY:
+            raise Unanswerable(f"from: no identity has more than {LONGEST_IDENTITY} characters", "name who calls")
+        if self._size > LARGEST_HEADERS:
+            told = f"the request is larger than the {LARGEST_HEADERS // 1024} KiB that a sidecar takes: it answers 431"
+            raise Unanswerable(told, "ask about less than that of path, headers and token")
+
+    @property
+    def _size(self) -> int:
+        texts = (self.to, self.namespace, self.method, self.path, self.host, self.address or "", self.sni or "", self.token or "")
+        return sum(map(len, texts)) + sum(len(name) + len(value) for name, values in self.headers.items() for value in values)
 
     @property
     def asks_http(self) -> bool:

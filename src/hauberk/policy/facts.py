@@ -17,6 +17,7 @@ Address = IPv4Address | IPv6Address
 
 # Envoy keeps these beside the other headers, and a policy may ask about them as about those.
 _PSEUDO: Final = frozenset({":authority", "host", ":method", ":path"})
+_LONGEST_ADDRESS: Final = 64  # characters, with the name of an interface
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +114,12 @@ def _as_list(value: object) -> str:
     return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
-@lru_cache(maxsize=4096)
 def _address(text: str | None) -> Address | None:
-    if not text:
-        return None
+    return _parsed_address(text) if text and len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(maxsize=4096)
+def _parsed_address(text: str) -> Address | None:
     try:
         found = ip_address(text)
     except ValueError:

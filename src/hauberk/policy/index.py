@@ -14,6 +14,7 @@ from hauberk.policy.attribute import Attribute, Kind
 from hauberk.policy.facts import Facts
 from hauberk.policy.host import canonical_host
 from hauberk.policy.matching import rule_matches
+from hauberk.policy.normalization import LONGEST_REMEMBERED
 from hauberk.policy.pattern import Pattern, PortPattern, TextPattern
 from hauberk.policy.rule import Alternative, NormalRule, Question
 
@@ -91,6 +92,8 @@ class _Table:
         """The rules that remain."""
         known = self._known.get(texts)
         if known is None:
+            if sum(map(len, texts)) > LONGEST_REMEMBERED:
+                return self._find(texts)
             if len(self._known) >= _KEPT:
                 self._known.clear()
             known = self._known[texts] = self._find(texts)

@@ -15,6 +15,7 @@ Level = Literal["DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SL
 _REFUSED: Final = re.compile(r"[\x00-\x20\x7f#]")
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~:@!$&'()*+,=-]*)+/?|/")
 _OTHERS: Final = {"\\": "/", **{character: f"%{ord(character):02X}" for character in '"<>^`{|}'}}
+LONGEST_REMEMBERED: Final = 1024  # characters; whoever asks about longer ones must not fill the memory
 _HEX: Final = frozenset("0123456789ABCDEFabcdef")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ESCAPED_SLASH: Final = re.compile(r"%(2f|5c)", re.IGNORECASE)
@@ -27,9 +28,17 @@ _RESOLVED: Final = r"/\.\.?(?:/|$)|(?i:%2[de]|%3[0-9]|%[46][1-9a-f]|%[57][0-9a]|
 AMBIGUOUS: Final = f"{_DELIMITERS}|{_RESOLVED}"
 
 
-@lru_cache(maxsize=16384)
 def normalized_path(sent: str, level: Level) -> str | None:
     """`sent`, a path with its query, as it is judged and passed on; None if Envoy refuses the request (400)."""
+    return (_remembered if len(sent) <= LONGEST_REMEMBERED else _normalized)(sent, level)
+
+
+@lru_cache(maxsize=16384)
+def _remembered(sent: str, level: Level) -> str | None:
+    return _normalized(sent, level)
+
+
+def _normalized(sent: str, level: Level) -> str | None:
     if _REFUSED.search(sent):
         return None
     path, mark, query = sent.partition("?")

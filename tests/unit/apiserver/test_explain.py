@@ -3,6 +3,8 @@ from typing import Any
 
 from tests.unit.apiserver.serving import Api, codes
 
+from hauberk.apiserver.explain import LARGEST
+
 SERVICE = "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, ports: [{name: http, port: 80}]}}"
 POD = (
     "{apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, "
@@ -61,6 +63,22 @@ async def test_what_cannot_be_answered_is_refused_with_a_remedy(api: Api) -> Non
         ({"question": {"to": "web"}, "record": {}}, 400),
         ({"question": {"to": "web"}, "at": "tomorrow"}, 400),
         ({"record": {"time": "never"}}, 400),
+        ({"question": {**QUESTION, "path": "/" + "x" * 62_000}}, 422),
+        ({"question": {**QUESTION, "headers": {"x": ["x" * 1000] * 62}}}, 422),
+        ({"question": {**QUESTION, "from": "default/" + "x" * 2048}}, 422),
     ):
         status, found = await explain(api, **body)
         assert (status, codes(found)) == (expected, ["HBK0505"]), body
+
+
+async def test_a_question_larger_than_any_request_is_not_read(api: Api) -> None:
+    status, found = await explain(api, question={"to": "web", "claims": {"x": "x" * LARGEST}})
+    assert (status, codes(found)) == (413, ["HBK0002"])
+
+
+async def test_what_no_sidecar_takes_is_told_as_the_record_has_it(api: Api) -> None:
+    await api.apply(SERVICE, POD)
+    destination = {"pod": "web", "namespace": "default", "port": 80}
+    record = {"time": datetime.now(UTC).isoformat(), "destination": destination, "method": "GET", "path": "/" + "x" * 62_000, "status": 431}
+    _, found = await explain(api, record=record)
+    assert "it answers 431: all that is known is what the record tells" in found["warnings"][0]

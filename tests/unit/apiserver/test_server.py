@@ -44,7 +44,6 @@ async def test_what_does_not_run_here_is_501(tmp_path: Path) -> None:
 
 async def test_a_body_that_is_too_large_is_read_to_its_end_and_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "LIMIT", 1000)
-    monkeypatch.setattr(body.read_body, "__kwdefaults__", {"limit": 1000})
     status, answer = await api.apply(config_map("a", value="x" * 3_000_000))
     assert (status, codes(answer)) == (413, ["HBK0002"])
     assert await api.names("cm") == []

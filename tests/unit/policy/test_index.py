@@ -1,5 +1,8 @@
 """The tables only ever leave too many rules possible: they find what asking every rule finds."""
 
+import sys
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,3 +60,13 @@ def test_the_tables_find_what_asking_every_rule_finds(
     for request, identity in asked:
         facts = observe(request, Peer(identity))
         assert [rule.id for rule in rules.matching(facts)] == [rule.id for rule in rules.ordered if rule_matches(rule, facts)]
+
+
+@pytest.mark.parametrize(("length", "kept"), [(100, 1), (5000, 0)])
+def test_long_values_are_not_kept(length: int, kept: int) -> None:
+    wanted = Question(Attribute(Kind.METHOD), (TextPattern("prefix", "GGG"),), negated=False, path="", values=())
+    rules = Rules(NormalRule(RuleId("n", "p", number), (), ((wanted,),), ()) for number in range(9))
+    method = "".join(["G"] * length)
+    before = sys.getrefcount(method)
+    assert len(list(rules.matching(observe(Request(port=80, method=method, path="/"), Peer(None))))) == 9
+    assert sys.getrefcount(method) == before + kept

@@ -37,6 +37,13 @@ def test_the_usual_level_resolves_dots_and_what_need_not_be_escaped(sent: str, j
     assert normalized_path(sent, "NONE") == sent
 
 
+def test_long_paths_are_not_remembered() -> None:
+    for length, remembered in ((1000, True), (2000, False)):
+        found = [normalized_path("/%61".ljust(length, "a"), "BASE") for _ in range(2)]
+        assert found[0] == found[1] == "/a".ljust(length - 2, "a")
+        assert (found[0] is found[1]) is remembered
+
+
 def test_slashes_are_merged_and_decoded_where_the_level_says_so() -> None:
     assert normalized_path("//a//b?c=//", "MERGE_SLASHES") == "/a/b?c=//"
     assert normalized_path("/a%2Fb%5c..%2fc", "DECODE_AND_MERGE_SLASHES") == "/a/c"
