@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from hauberk.analysis.clauses import Clause, clauses
@@ -30,7 +31,8 @@ def check_callers(policy: AuthorizationPolicy, world: World) -> Iterator[Finding
         ]
         yield from found[:MOST_TOLD]
         if len(found) > MOST_TOLD:
-            yield Finding(found[MOST_TOLD].code, clause.at, f"{len(found) - MOST_TOLD} more of these values mean nobody, for like reasons")
+            message = f"{len(found) - MOST_TOLD} more of these values mean nobody, for like reasons"
+            yield replace(found[MOST_TOLD], at=clause.at, message=message, remedy=None)
 
 
 def _check(at: Location, clause: Clause, value: str, namespace: str, world: World) -> Iterator[Finding]:
@@ -67,10 +69,12 @@ def _check_domain(at: Location, value: str, world: World) -> Iterator[Finding]:
     if any(fnmatchcase(name, value) for name in known):
         return
     near = near_remedy(value, known)
-    # With which meshes this one is federated no file says: only what looks like a typing error is told of files.
+    message = f"the trust domain {value!r} is neither this mesh's ({', '.join(world.domains.names)}) nor one it is federated with"
+    # With which meshes this one is federated no file says: of files only what looks like a typing error is more than a possibility.
     if near or world.foreign is not None:
-        message = f"the trust domain {value!r} is neither this mesh's ({', '.join(world.domains.names)}) nor one it is federated with"
         yield Finding("HBK0345", at, message, near)
+    else:
+        yield Finding("HBK0345", at, f"{message}, as far as files say", severity="info")
 
 
 def _check_namespace(at: Location, value: str, world: World) -> Iterator[Finding]:

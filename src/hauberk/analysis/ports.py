@@ -1,4 +1,4 @@
-"""Ports that nobody has, and conditions of HTTP on ports that speak something else."""
+"""Ports that nobody has, and conditions of HTTP on ports that speak something else, or may."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def check_ports(policy: AuthorizationPolicy, world: World) -> Iterator[Finding]:
         return
     known = world.selected(policy).ports
     # Where somebody has declared no port at all, any may be open.
-    if not known or not all(known):
-        return
+    every = bool(known) and all(known)
     for index, rule in enumerate(policy.spec.rules):
-        yield from _check_numbers(index, rule, known)
-        yield from _check_protocols(index, rule, policy.spec.action, known)
+        if every:
+            yield from _check_numbers(index, rule, known)
+        yield from _check_protocols(index, rule, policy.spec.action, known, every=every)
 
 
 def _concerns_ports(clause: Clause) -> bool:
@@ -43,8 +43,9 @@ def _check_numbers(index: int, rule: Rule, known: tuple[Ports, ...]) -> Iterator
                 yield Finding("HBK0347", (*clause.at, number), message)
 
 
-def _check_protocols(index: int, rule: Rule, action: Action, known: tuple[Ports, ...]) -> Iterator[Finding]:
+def _check_protocols(index: int, rule: Rule, action: Action, known: tuple[Ports, ...], *, every: bool) -> Iterator[Finding]:
     at: Location = ("spec", "rules", index)
+    named = any(each.asks is ConditionKind.DESTINATION_PORT for each in rule_clauses(index, rule) if "when" in each.at)
     everywhere = any(each.http_only for each in rule_clauses(index, rule) if "to" not in each.at)
     entries: list[tuple[Location, Operation]] = [((*at, "to", n, "operation"), each.operation) for n, each in enumerate(rule.to or ())]
     for place, operation in entries or [(at, Operation())]:
@@ -55,14 +56,31 @@ def _check_protocols(index: int, rule: Rule, action: Action, known: tuple[Ports,
                 yield Finding("HBK0363", place, f"{_speakers(bytes_only)} no HTTP: connections that this rule means are denied there")
             continue
         # A port that was not named on purpose is no mistake as long as another one speaks HTTP.
-        if bytes_only and (operation.ports or len(bytes_only) == len(meant)):
+        if bytes_only and every and (operation.ports or len(bytes_only) == len(meant)):
             yield Finding("HBK0348", place, _told(bytes_only, action))
+        elif action is not Action.ALLOW and not named and not operation.ports and not operation.not_ports:
+            yield from _check_lost(place, action, meant, every=every)
+
+
+def _check_lost(at: Location, action: Action, meant: Ports, *, every: bool) -> Iterator[Finding]:
+    """A rule that loses conditions on connections of bytes, where there are such, or may be, on a port that it did not choose."""
+    others = sorted(port for port, speaks in meant.items() if speaks in (Protocol.TCP, Protocol.SNIFFED))
+    if others:
+        message = f"nothing declares that {_speakers(others)} HTTP; of what is not, this rule {_widened(action)}"
+        yield Finding("HBK0304", at, message)
+    elif not every:
+        message = f"which ports there are is not declared; of what is not HTTP, this rule {_widened(action)}"
+        yield Finding("HBK0304", at, message, severity="info")
 
 
 def _told(ports: list[int], action: Action) -> str:
-    does = {Action.DENY: "denies", Action.AUDIT: "notes", Action.CUSTOM: "denies"}.get(action)
-    effect = f"{does} every connection that its other fields mean" if does else "allows nothing"
+    effect = "allows nothing" if action is Action.ALLOW else _widened(action)
     return f"{_speakers(ports)} no HTTP, so that there this rule {effect}"
+
+
+def _widened(action: Action) -> str:
+    # About a connection nobody can be asked before it is too late to refuse it.
+    return f"{'notes' if action is Action.AUDIT else 'denies'} every connection that its other fields mean"
 
 
 def _speakers(ports: list[int]) -> str:

@@ -27,7 +27,12 @@ def check_provider(policy: AuthorizationPolicy, world: World) -> Iterator[Findin
         known = [each.name for each in world.config.extension_providers if each.authorizes]
         why = "is of a kind that cannot authorize" if provider else f"does not exist; known are {', '.join(known) or 'none'}"
         yield Finding("HBK0350", _AT, f"the provider {name!r} {why}: what the policy matches is denied", near_remedy(name, known))
-    elif world.configured and world.whole:
+    elif not world.configured:
+        message = (
+            f"the files do not hold the mesh's settings; in a fresh mesh there is no provider {name!r}: what the policy matches is denied"
+        )
+        yield Finding("HBK0350", _AT, message, severity="info")
+    elif world.whole:
         yield from _check_reached(policy, name, world)
     yield from _check_several(policy, name, world)
 

@@ -28,8 +28,6 @@ def check_rules(rules: tuple[Rule, ...], action: Action) -> Iterator[Finding]:
         yield from _check_from(at, rule, action)
         yield from _check_to(at, rule)
         yield from check_conditions((*at, "when"), rule.when, action)
-        if action is not Action.ALLOW:
-            yield from _check_connections(at, rule, action)
 
 
 def _check_from(at: Location, rule: Rule, action: Action) -> Iterator[Finding]:
@@ -83,33 +81,3 @@ def _check_custom(at: Location, source: Source) -> Iterator[Finding]:
     for yaml, _ in _fields(source):
         if positive(yaml) in NOT_IN_CUSTOM:
             yield Finding("HBK0311", (*at, yaml), f"{yaml} cannot be asked by a CUSTOM policy")
-
-
-def _check_connections(at: Location, rule: Rule, action: Action) -> Iterator[Finding]:
-    """Rules that lose a condition on TCP, where what is of HTTP cannot be seen, and do not say which ports they mean."""
-    if any(each.key == "destination.port" for each in rule.when):
-        return
-    # About a connection nobody can be asked before it is too late to refuse it.
-    does = "notes" if action is Action.AUDIT else "denies"
-    message = f"on TCP ports {{what}} cannot be seen: there this rule {does} every connection that its other fields mean"
-    for index, entry in enumerate(rule.to or ()):
-        operation = entry.operation
-        if _has_http(operation) and not _has_ports(operation):
-            yield Finding("HBK0304", (*at, "to", index, "operation"), message.format(what="methods, paths and hosts"))
-    if rule.to and all(_has_http(entry.operation) or _has_ports(entry.operation) for entry in rule.to):
-        return
-    for index, each in enumerate(rule.from_ or ()):
-        if each.source.request_principals or each.source.not_request_principals:
-            yield Finding("HBK0304", (*at, "from", index, "source"), message.format(what="tokens"))
-    for index, condition in enumerate(rule.when):
-        if condition.key.startswith(("request.headers", "request.auth")):
-            yield Finding("HBK0304", (*at, "when", index), message.format(what="headers and tokens"))
-
-
-def _has_http(operation: Operation) -> bool:
-    wanted = operation.hosts + operation.methods + operation.paths
-    return bool(wanted + operation.not_hosts + operation.not_methods + operation.not_paths)
-
-
-def _has_ports(operation: Operation) -> bool:
-    return bool(operation.ports or operation.not_ports)

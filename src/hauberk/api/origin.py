@@ -38,6 +38,7 @@ class Origin:
         return problem(
             finding.code,
             finding.message,
+            severity=finding.severity,
             object=about,
             path=path_text(finding.at),
             file=self.file,

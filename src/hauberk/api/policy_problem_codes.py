@@ -1,4 +1,4 @@
-"""Problem codes of policies, 03xx: up to 0339 mistakes in one object, from 0340 what analysis sees in several."""
+"""Problem codes of policies, 03xx: up to 0339 mistakes in one object, from 0340 (and 0304) what analysis sees in several."""
 
 from __future__ import annotations
 

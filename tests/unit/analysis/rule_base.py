@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from hauberk.analysis.analyze import analyze, world_of
 from hauberk.api.manifest import parse_manifest
-from hauberk.api.problem import has_errors
+from hauberk.api.problem import Problem, has_errors
 
 Said = list[tuple[str, str, str]]  # code, name of the object, path
 Ask = Callable[..., Said]
@@ -66,14 +66,22 @@ def policy(name: str, spec: str, *, namespace: str = "shop", kind: str = "Author
 
 def said(*documents: str, shop: str = SHOP, whole: bool = False, foreign: tuple[str, ...] | None = None) -> Said:
     """What the analysis says of the shop with these documents, which must be right by themselves."""
+    return [(each.code, each.object, each.path) for each in _problems(documents, shop, whole, foreign)]
+
+
+def _problems(documents: tuple[str, ...], shop: str, whole: bool = False, foreign: tuple[str, ...] | None = None) -> list[Problem]:
     manifest = parse_manifest("\n---\n".join((shop, *documents)), "shop.yaml")
     assert not has_errors(manifest.problems), [str(each) for each in manifest.problems]
     world = world_of(manifest.objects, root_namespace="istio-system", whole=whole, foreign=foreign)
     remarks = analyze(world)
-    problems = [manifest.origin(each.about).problem(each.finding, each.about.name) for each in remarks]
-    return [(each.code, each.object, each.path) for each in problems]
+    return [manifest.origin(each.about).problem(each.finding, each.about.name) for each in remarks]
 
 
 def codes(*documents: str, whole: bool = False, foreign: tuple[str, ...] | None = None) -> list[str]:
     """Only the codes."""
     return [code for code, _, _ in said(*documents, whole=whole, foreign=foreign)]
+
+
+def severities(*documents: str, shop: str = SHOP) -> dict[str, str]:
+    """How serious it is, by code."""
+    return {each.code: each.severity for each in _problems(documents, shop)}

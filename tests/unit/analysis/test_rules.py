@@ -1,13 +1,16 @@
 """Every rule of the analysis, with what it is said of and what is nearly the same and right."""
 
 import pytest
-from tests.unit.analysis.rule_base import SHOP, codes, policy, said
+from tests.unit.analysis.rule_base import SHOP, codes, policy, said, severities
 
 ACCOUNT = "cluster.local/ns/shop/sa/web"
 CALLER = f"from: [{{source: {{principals: ['{ACCOUNT}']}}}}]"
 PORT = "to: [{operation: {ports: ['8080']}}]"
 WEB = "selector: {matchLabels: {app: web}}"
 DB = "selector: {matchLabels: {app: db}}"
+ALL = "selector: {}"
+METHODS = "to: [{operation: {methods: [GET]}}]"
+HEADER = "when: [{key: 'request.headers[a]', values: [a]}]"
 
 
 def allow(rule: str, more: str = WEB) -> str:
@@ -50,7 +53,12 @@ WANTS_TOKEN = allow("from: [{source: {requestPrincipals: ['*']}}]")
 CASES = [
     ("HBK0348", [tokens("t", more=DB)], [tokens("t")]),
     ("HBK0363", [custom("opa").replace(WEB, DB)], [custom("opa")]),
-    ("HBK0355", [limits(WEB).replace("by: []", "match: {methods: [get]}")], [limits(WEB).replace("by: []", "match: {methods: [own]}")]),
+    ("HBK0355", [limits(WEB).replace("by: []", "match: {methods: [get]}")], [limits(WEB).replace("by: []", "match: {methods: [OWN]}")]),
+    (
+        "HBK0355",
+        [limits(WEB).replace("by: []", "match: {paths: [/a;b]}")],
+        [settings("hauberk: {ambiguousPaths: ALLOW}"), limits(WEB).replace("by: []", "match: {paths: [/a;b]}")],
+    ),
     (
         "HBK0355",
         [allow(f"{CALLER}, to: [{{operation: {{methods: [own]}}}}]")],
@@ -81,6 +89,14 @@ CASES = [
     ),
     ("HBK0348", [allow(f"{CALLER}, to: [{{operation: {{paths: [/a]}}}}]", DB)], [allow(f"{CALLER}, to: [{{operation: {{paths: [/a]}}}}]")]),
     ("HBK0348", [deny("to: [{operation: {methods: [GET], ports: ['5432']}}]", DB)], [deny("to: [{operation: {ports: ['5432']}}]", DB)]),
+    # Programs of both kinds in one namespace: what concerns all of them says which ports it means.
+    ("HBK0304", [deny(METHODS, ALL)], [deny(METHODS)]),
+    ("HBK0304", [deny(METHODS, ALL)], [deny(METHODS.replace("[GET]", "[GET], ports: ['8080']"), ALL)]),
+    ("HBK0304", [deny(METHODS, ALL)], [allow(METHODS, ALL)]),
+    ("HBK0304", [deny(METHODS).replace("DENY", "AUDIT").replace(WEB, ALL)], [deny(METHODS).replace("DENY", "AUDIT")]),
+    ("HBK0304", [deny(HEADER, ALL)], [deny(f"{HEADER}, {PORT}", ALL)]),
+    ("HBK0304", [deny(HEADER, ALL)], [deny(HEADER.replace("when: [", "when: [{key: destination.port, values: ['8080']}, "), ALL)]),
+    ("HBK0304", [deny("from: [{source: {requestPrincipals: ['*']}}]", ALL)], [deny("from: [{source: {requestPrincipals: ['*']}}]")]),
     (
         "HBK0348",
         [allow("when: [{key: 'request.headers[a]', values: [a]}]", DB)],
@@ -149,7 +165,7 @@ CASES = [
     ("HBK0346", [allow("from: [{source: {namespaces: [shp]}}]")], [allow("from: [{source: {namespaces: [shop, 'sh*']}}]")]),
     ("HBK0346", [principal("cluster.local/ns/shp/*")], [principal("cluster.local/ns/shop/*")]),
     ("HBK0346", [principal("*/ns/shp/sa/web")], [principal("*/ns/shop/sa/web")]),
-    ("HBK0345", [principal("cluster.loca/ns/shop/sa/web")], [principal("partner.example/ns/shop/sa/web")]),
+    ("HBK0345", [principal("cluster.loca/ns/shop/sa/web")], [principal("*/ns/shop/sa/web")]),
     ("HBK0345", [allow("from: [{source: {trustDomains: [cluster.loca]}}]")], [allow("from: [{source: {trustDomains: ['*.local']}}]")]),
     ("HBK0349", [WANTS_TOKEN], [WANTS_TOKEN, tokens("t")]),
     ("HBK0349", [WANTS_TOKEN, tokens("t", more=DB)], [WANTS_TOKEN, tokens("t", more="selector: {matchLabels: {tier: front}}")]),
@@ -166,7 +182,7 @@ CASES = [
     ),
     ("HBK0359", [tokens("t")], [tokens("t"), WANTS_TOKEN]),
     ("HBK0350", [OPA, custom("oap")], [OPA, custom("opa")]),
-    ("HBK0350", [OPA, custom("tracer")], [custom("opa")]),
+    ("HBK0350", [OPA, custom("tracer")], [OPA, custom("opa")]),
     (
         "HBK0351",
         [custom("opa", "a"), custom("other", "b")],
@@ -217,9 +233,24 @@ def test_files_of_policies_alone_are_not_held_against_programs_that_nobody_showe
     assert said(text, shop="") == []
 
 
+def test_a_port_of_which_nobody_said_what_it_speaks_may_speak_anything() -> None:
+    sniffed = SHOP.replace("{name: http, port: 80", "{port: 80")
+    assert [(code, path) for code, _, path in said(deny(METHODS), shop=sniffed)] == [("HBK0304", "spec.rules[0].to[0].operation")]
+
+
+def test_where_no_port_is_declared_it_is_told_as_a_possibility() -> None:
+    assert severities(deny(METHODS), shop="") == {"HBK0304": "info"}
+
+
+def test_what_only_settings_and_federations_say_is_told_of_files_as_a_possibility() -> None:
+    assert severities(principal("partner.example/ns/shop/sa/web")) == {"HBK0345": "info"}
+    assert severities(principal("cluster.loca/ns/shop/sa/web")) == {"HBK0345": "warning"}
+    assert severities(custom("opa")) == {"HBK0350": "info"}
+    assert severities(custom("oap"), OPA) == {"HBK0350": "warning"}
+
+
 def test_a_mesh_is_known_whole() -> None:
     text = principal("partner.example/ns/shop/sa/web")
-    assert codes(text) == []
     assert codes(text, whole=True, foreign=()) == ["HBK0345"]
     assert codes(text, whole=True, foreign=("partner.example",)) == []
     assert "HBK0350" in codes(custom("opa"), whole=True)

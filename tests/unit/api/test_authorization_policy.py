@@ -151,24 +151,6 @@ def test_limits_are_those_of_istio(told: Told) -> None:
     assert told(rule(f"{{from: [{sources}]}}")) == [("HBK0307", "spec.rules[0].from")]
 
 
-def test_a_deny_rule_that_would_deny_all_tcp_is_warned_of(told: Told) -> None:
-    assert told(operation("{methods: [GET]}", "DENY")) == [("HBK0304", OPERATION)]
-    assert told(operation("{methods: [GET], ports: ['80']}", "DENY")) == []
-    assert told(operation("{methods: [GET]}", "ALLOW")) == []
-
-
-def test_any_rule_but_allow_that_loses_a_condition_on_tcp_is_warned_of(told: Told) -> None:
-    token = "{from: [{source: {requestPrincipals: ['*']}}]%s}"
-    header = "{when: [{key: 'request.headers[x]', values: [a]}]%s}"
-    assert told(operation("{paths: [/a]}", "AUDIT")) == [("HBK0304", OPERATION)]
-    assert told(rule(token % "", "DENY")) == [("HBK0304", SOURCE)]
-    assert told(rule(header % "", "DENY")) == [("HBK0304", "spec.rules[0].when[0]")]
-    for text in (token, header):
-        assert told(rule(text % ", to: [{operation: {ports: ['80']}}]", "DENY")) == []
-    assert told(rule(header.replace("]%s", ", {key: destination.port, values: ['80']}]"), "DENY")) == []
-    assert told(rule(token % "")) == []
-
-
 def test_values_that_cannot_mean_what_they_look_like_are_warned_of(told: Told) -> None:
     assert told(source("{principals: ['spiffe://cluster.local/ns/a/sa/b']}")) == [("HBK0305", f"{SOURCE}.principals[0]")]
     assert told(source("{namespaces: [a/b]}")) == [("HBK0305", f"{SOURCE}.namespaces[0]")]
