@@ -8,7 +8,7 @@ from typing import Any
 from hauberk.api.metadata import ObjectKey
 from hauberk.api.problem import Problem
 from hauberk.mesh.snapshot import MeshSnapshot
-from hauberk.pilot.judgement import OpenConnection, judge
+from hauberk.pilot.judgement import OpenConnection, UpgradedRequest, judge
 from hauberk.pilot.pilot import Pilot
 from hauberk.pilot.status import PushResult
 from hauberk.sources.jwks import KeyRing
@@ -64,8 +64,17 @@ class ServedPilot:
         return None if snapshot is None else judge(snapshot, pod, [_open_connection(**each) for each in connections])
 
 
-def _open_connection(*, identity: str, address: str, destination: str, port: int, server_name: str) -> OpenConnection:
-    return OpenConnection(identity=identity or None, address=address, destination=destination, port=port, server_name=server_name)
+def _open_connection(
+    *, identity: str, address: str, destination: str, port: int, server_name: str, request: dict[str, str] | None
+) -> OpenConnection:
+    return OpenConnection(
+        identity=identity or None,
+        address=address,
+        destination=destination,
+        port=port,
+        server_name=server_name,
+        request=UpgradedRequest(**request) if request is not None else None,
+    )
 
 
 class SidecarTranslator:

@@ -7,17 +7,40 @@ that was upgraded (a WebSocket) its headers and its token, which nobody has kept
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hauberk.api.metadata import ObjectKey
 from hauberk.api.peer_authentication import MtlsMode
 from hauberk.mesh.inbound import Inbound
 from hauberk.mesh.snapshot import MeshSnapshot
-from hauberk.policy.decision import Meshwide, build_ruleset, select_policies
+from hauberk.policy.attribute import Kind
+from hauberk.policy.decision import select_policies
 from hauberk.policy.facts import observe
+from hauberk.policy.normalize import normalize
+from hauberk.policy.partly_known import in_its_favour
 from hauberk.policy.request import Peer, Request, Workload
+from hauberk.policy.ruleset import Paths, Ruleset
 from hauberk.policy.trust_domains import TrustDomains
+
+_NEVER_KNOWN: Final = frozenset({Kind.HEADER, Kind.REQUEST_PRINCIPAL, Kind.CLAIM, Kind.METADATA})
+_ANY_PATH: Final = "/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpgradedRequest:
+    """What an open connection began as. `path` is as it was judged; it and `host` are empty if they are not known."""
+
+    method: str
+    host: str = ""
+    path: str = ""
+    client: str = ""
+
+    @property
+    def unknown(self) -> frozenset[Kind]:
+        """What nobody knows of it."""
+        lost = ((Kind.HOST, self.host), (Kind.PATH, self.path))
+        return _NEVER_KNOWN.union(kind for kind, text in lost if not text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,45 +68,38 @@ class _Asked:
     """The policies and modes of one workload."""
 
     def __init__(self, snapshot: MeshSnapshot, inbound: Inbound, workload: Workload) -> None:
-        config = snapshot.config
+        config, root = snapshot.config, snapshot.settings.root_namespace
         self._inbound = inbound
-        self._workload = workload
-        self._root = snapshot.settings.root_namespace
         self._domains = TrustDomains(config.trust_domain, config.trust_domain_aliases, snapshot.settings.foreign_trust_domains)
-        self._ambiguous = config.hauberk.ambiguous_paths == "ALLOW"
+        self._policies = select_policies(workload, inbound.policies, root_namespace=root)
+        # Paths have been normalized by the sidecar.
+        self._paths = Paths("NONE", config.hauberk.ambiguous_paths == "ALLOW")
+        # Made once for all connections: thousands may be asked about.
         self._rulesets: dict[frozenset[Kind], Ruleset] = {}
 
     def may_go_on(self, connection: OpenConnection) -> bool:
         if connection.identity is None and mode_of(self._inbound, connection.port) is MtlsMode.STRICT:
             return False
         upgraded = connection.request
-        return self._takes(connection) if upgraded is None else self._could_take(connection, upgraded)
+        client = upgraded.client or None if upgraded is not None else None
+        peer = Peer(identity=connection.identity, address=connection.address, remote_address=client)
+        ruleset = self._ruleset(upgraded.unknown if upgraded is not None else frozenset())
+        return ruleset.judge(observe(_request(connection, upgraded), peer, self._paths.level)).allowed
 
-    def _takes(self, connection: OpenConnection) -> bool:
-        request = Request(port=connection.port, http=False, sni=connection.server_name or None, destination_ip=connection.destination)
-        peer = Peer(identity=connection.identity, address=connection.address)
-        policies = self._inbound.policies
-        return decide(request, peer, self._workload, policies, root_namespace=self._root, domains=self._domains).allowed
-
-    def _could_take(self, connection: OpenConnection, upgraded: UpgradedRequest) -> bool:
-        request = Request(
-            port=connection.port,
-            method=upgraded.method,
-            host=upgraded.host,
-            path=upgraded.path or _ANY_PATH,
-            sni=connection.server_name or None,
-            destination_ip=connection.destination,
-        )
-        peer = Peer(identity=connection.identity, address=connection.address, remote_address=upgraded.client or None)
-        # The path has been normalized by the sidecar.
-        return self._in_favour(upgraded.unknown).judge(observe(request, peer, "NONE")).allowed
-
-    def _in_favour(self, unknown: frozenset[Kind]) -> Ruleset:
+    def _ruleset(self, unknown: frozenset[Kind]) -> Ruleset:
         if unknown not in self._rulesets:
-            chosen = select_policies(self._workload, self._inbound.policies, root_namespace=self._root)
-            policies = (in_its_favour(normalize(policy, self._domains), unknown) for policy in chosen)
-            self._rulesets[unknown] = Ruleset(policies, Paths("NONE", self._ambiguous))
+            policies = (in_its_favour(normalize(policy, self._domains), unknown) for policy in self._policies)
+            self._rulesets[unknown] = Ruleset(policies, self._paths)
         return self._rulesets[unknown]
+
+
+def _request(connection: OpenConnection, upgraded: UpgradedRequest | None) -> Request:
+    made = Request(
+        port=connection.port, http=upgraded is not None, sni=connection.server_name or None, destination_ip=connection.destination
+    )
+    if upgraded is None:
+        return made
+    return replace(made, method=upgraded.method, host=upgraded.host, path=upgraded.path or _ANY_PATH)
 
 
 def mode_of(inbound: Inbound, port: int) -> MtlsMode:
