@@ -37,7 +37,7 @@ class Connection:
         self._stream: DeltaStream | None = None
         self._pushed_at: datetime | None = None
         self._acked_at: datetime | None = None
-        self._reported: int | None = None
+        self._reported: ResourceSet | None = None
 
     @property
     def session(self) -> DeltaSession:
@@ -71,11 +71,12 @@ class Connection:
         return needed
 
     def newly_acknowledged(self) -> int | None:
-        """The revision that the proxy holds all of, once for each."""
-        if self._session.acknowledged == self._reported:
+        """The revision that the proxy holds all of, once for each set of resources: steps of a turn are of one revision."""
+        session = self._session
+        if not session.synced or session.target is self._reported:
             return None
-        self._reported = self._session.acknowledged
-        return self._reported
+        self._reported = session.target
+        return session.acknowledged
 
     def status(self) -> ProxyStatus:
         session = self._session

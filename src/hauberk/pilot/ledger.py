@@ -56,6 +56,11 @@ class Ledger:
         """The push in which `revision` went out."""
         return next((push for push in self._pushes if push.revision >= revision), None)
 
+    def through(self, revision: int, last: Push | None) -> tuple[Push, ...]:
+        """The push in which `revision` went out, and those that followed it up to `last`."""
+        found = [push for push in self._pushes if push.revision >= revision]
+        return tuple(found[: found.index(last) + 1 if last in found else 1])
+
     def acknowledged(self, proxy: ObjectKey, revision: int) -> tuple[Push, ...]:
         """`proxy` holds everything up to `revision`; the pushes that are done by this."""
         done = []

@@ -81,6 +81,7 @@ class Pilot:
         self._absence = Absence()
         self._turning = Turning()
         self._turns = asyncio.Event()
+        self._last_step: Push | None = None
         # What proxies refused before they went away: a stream that comes back is not told it again.
         self._refused: dict[ObjectKey, tuple[Rejection, ...]] = {}
 
@@ -120,14 +121,14 @@ class Pilot:
         try:
             async with asyncio.timeout(timeout):
                 await self._turnstile.until(lambda: self._ledger.revision >= revision)
-                push = self._ledger.including(revision)
-                await self._turnstile.until(lambda: push is None or push.done)
                 await self._turnstile.until(lambda: not self._turning.turns)
+                pushes = self._ledger.through(revision, self._last_step)
+                await self._turnstile.until(lambda: all(push.done for push in pushes))
         except TimeoutError:
-            push = self._ledger.including(revision)
-            if push is None:
+            pushes = self._ledger.through(revision, self._last_step)
+            if not pushes:
                 return PushResult(affected=len(self._connections), acknowledged=0, pending=_names(self._connections))
-        return self._result(push)
+        return self._result(pushes)
 
     def federate(self, trust_domains: tuple[str, ...]) -> None:
         """Members of these foreign trust domains are let as far as the policies, and of no others."""
@@ -168,14 +169,14 @@ class Pilot:
             found.setdefault(pod, ProxyStatus(pod=pod, connected=False, synced=False))
         return tuple(found[pod] for pod in sorted(found))
 
-    def _result(self, push: Push | None) -> PushResult:
-        if push is None:
-            return PushResult(affected=0, acknowledged=0)
-        found = (each for each in self._refusals() - push.refused_before if each[0] in push.affected)
+    def _result(self, pushes: tuple[Push, ...]) -> PushResult:
+        concerned = frozenset[ObjectKey]().union(*(push.affected for push in pushes))
+        pending = frozenset[ObjectKey]().union(*(push.pending for push in pushes))
+        found = (each for each in self._refusals() - pushes[0].refused_before if each[0] in concerned)
         rejected = sorted(found, key=by_pod)
-        unsettled = push.pending | {pod for pod, _ in rejected}
-        affected = len(push.affected)
-        return PushResult(affected=affected, acknowledged=affected - len(unsettled), pending=_names(push.pending), rejected=tuple(rejected))
+        unsettled = pending | {pod for pod, _ in rejected}
+        affected = len(concerned)
+        return PushResult(affected=affected, acknowledged=affected - len(unsettled), pending=_names(pending), rejected=tuple(rejected))
 
     def _refusals(self) -> frozenset[Refusal]:
         return frozenset((pod, each) for pod, connection in self._connections.items() for each in connection.session.rejections)
@@ -232,7 +233,7 @@ class Pilot:
             self._turning = advanced(self._turning)
             if not self._turning.turns:
                 self._turns.clear()
-            self._renew()
+            self._last_step = self._renew() or self._last_step
 
     def _push(self, snapshot: MeshSnapshot, revision: int) -> Push:
         self._translation.renew(snapshot)

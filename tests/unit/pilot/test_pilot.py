@@ -8,16 +8,16 @@ from pathlib import Path
 import grpc.aio
 import pytest
 from tests.unit.mesh.mesh_objects import mtls
-from tests.unit.pilot.worlds import Objects, Proxy, Translator, authentication, namespace_object, pod, policy, service
+from tests.unit.pilot.worlds import PATIENCE, Objects, Proxy, Translator, authentication, namespace_object, pod, policy, service
 from tests.unit.xds.envoys import listener
 
 from hauberk.mesh.issuer_keys import IssuerKeys, KeySource
 from hauberk.mesh.snapshot import MeshSnapshot
-from hauberk.pilot.pilot import Pilot
+from hauberk.pilot.pilot import TURN_SECONDS, Pilot
 from hauberk.pilot.status import PushResult
 from hauberk.xds.resource import Resource
 
-PATIENCE = 10
+HOUR = 3600
 
 
 class World:
@@ -28,13 +28,16 @@ class World:
         self.objects = objects
         self.translator = Translator()
         self.pilot = Pilot(objects, self.translator)
+        self.proxies: dict[str, Proxy] = {}
 
     async def wait(self, revision: int | None = None, timeout: float = PATIENCE) -> PushResult:
         return await self.pilot.wait(self.objects.revision if revision is None else revision, timeout)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():  # noqa: ASYNC110  pilot has no event for a proxy that comes or goes
-            await asyncio.sleep(0)
+        # A bound of its own: one around the fixture's yield would end the fixture's task, and never the test's.
+        async with asyncio.timeout(PATIENCE):
+            while not condition():  # noqa: ASYNC110  pilot has no event for a proxy that comes or goes
+                await asyncio.sleep(0)
 
     async def synced(self, count: int) -> None:
         await self.until(lambda: [status.synced for status in self.pilot.status()] == [True] * count)
@@ -46,8 +49,7 @@ class World:
     async def running(self) -> AsyncIterator["World"]:
         task = asyncio.create_task(self.pilot.run(self.address))
         try:
-            async with asyncio.timeout(30):
-                yield self
+            yield self
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -275,17 +277,19 @@ async def test_who_does_not_answer_is_waited_for_no_longer_than_one_may(world: W
 async def watched_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[tuple[str, bool]]]:
     """What the sidecar of web-1 takes and whether its callers send mutual TLS, push by push."""
     seen: list[tuple[str, bool]] = []
-    web, mesh = pod("web-1").key, world.translator.mesh
+    key, mesh = pod("web-1").key, world.translator.mesh
 
     def look(snapshot: MeshSnapshot) -> tuple[Resource, ...]:
         ((_, endpoints),) = snapshot.endpoints[service("web").key].ports
-        step = snapshot.inbound[web].mode.value, endpoints[0].mtls
+        step = snapshot.inbound[key].mode.value, endpoints[0].mtls
         if step not in seen[-1:]:
             seen.append(step)
         return mesh(snapshot)
 
     monkeypatch.setattr(world.translator, "mesh", look)
-    async with Proxy("web-1", "shop").connected(world.address), Proxy("api-1", "shop").connected(world.address):
+    for proxy in (web := Proxy("web-1", "shop")), (api := Proxy("api-1", "shop")):
+        world.proxies[proxy.name] = proxy
+    async with web.connected(world.address), api.connected(world.address):
         await world.synced(2)
         yield seen
 
@@ -298,3 +302,65 @@ async def test_a_sidecar_takes_both_before_and_after_its_callers_turn(world: Wor
         *(("STRICT", True), ("PERMISSIVE", True), ("PERMISSIVE", False), ("DISABLE", False)),
         *(("PERMISSIVE", False), ("PERMISSIVE", True), ("STRICT", True)),
     ]
+
+
+class HandClock:
+    """Time as a test wants it while pilot waits for the answers to a step: it stands until it is put forward."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self._world, self._ahead, self._waits = world, 0.0, 0
+        time, settle = loop.time, world.pilot.settle
+
+        async def wait(timeout: float) -> None:
+            self._waits += 1
+            await settle(timeout)
+
+        monkeypatch.setattr(loop, "time", lambda: time() + self._ahead)
+        monkeypatch.setattr(world.pilot, "settle", wait)
+
+    async def forward(self, seconds: float, *, waits: int, silent: str) -> None:
+        """As soon as `waits` steps are waited for, or were, and all but `silent` have answered."""
+        pilot = self._world.pilot
+        await self._world.until(lambda: self._waits == waits and [each.pod.name for each in pilot.status() if not each.synced] == [silent])
+        self._ahead += seconds
+
+
+STEPS = [("PERMISSIVE", False), ("PERMISSIVE", True), ("STRICT", True)]
+
+
+@pytest.mark.parametrize("silent", ["web-1", "api-1"])
+async def test_a_proxy_that_never_answers_holds_up_no_mode_and_is_named(world: World, monkeypatch: pytest.MonkeyPatch, silent: str) -> None:
+    async with watched_turn(world, monkeypatch) as seen:
+        await world.wait(world.objects.put(mtls("default", "DISABLE")))
+        seen.clear()
+        clock = HandClock(world, monkeypatch)
+        world.proxies[silent].hold_back()
+        waiting = asyncio.create_task(world.wait(world.objects.put(mtls("default", "STRICT")), HOUR))
+        for step in (1, 2):
+            await clock.forward(TURN_SECONDS, waits=step, silent=silent)
+        await world.until(lambda: seen == STEPS)
+        await clock.forward(HOUR, waits=2, silent=silent)
+        result = await waiting
+        assert (result.affected, result.acknowledged, result.pending) == (2, 1, (f"shop/{silent}",))
+
+
+async def test_a_mode_is_waited_for_until_the_sidecar_has_taken_its_last_step(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with watched_turn(world, monkeypatch):
+        for mode in ("DISABLE", "STRICT", "DISABLE"):
+            assert (await world.wait(world.objects.put(mtls("default", mode)))).pending == ()
+            assert world.proxies["web-1"].inbound_version() == listener("inbound", version=mode).version
+
+
+async def test_a_control_plane_killed_in_the_middle_of_a_turn_ends_it_after_its_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, Objects(service("web"), pod("web-1"), pod("api-1", address="10.0.0.2", app="api"), mtls("default", "DISABLE")))
+    async with world.running(), watched_turn(world, monkeypatch) as seen:
+        world.proxies["api-1"].hold_back()
+        world.objects.put(mtls("default", "STRICT"))
+        await world.until(lambda: seen[-1:] == STEPS[:1])
+    again = World(tmp_path, world.objects)
+    async with again.running(), watched_turn(again, monkeypatch) as seen:
+        assert (await again.wait()).pending == ()
+        assert again.proxies["web-1"].inbound_version() == listener("inbound", version="STRICT").version

@@ -12,6 +12,7 @@ from tests.unit.xds.envoys import SimulatedEnvoy, cluster, endpoints, listener, 
 from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.metadata import ApiObject, Metadata, ObjectKey
 from hauberk.api.namespace import Namespace
+from hauberk.api.peer_authentication import MtlsMode
 from hauberk.api.pod import Pod
 from hauberk.api.request_authentication import RequestAuthentication
 from hauberk.api.service import Service
@@ -19,6 +20,8 @@ from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.sources.change import Event, EventType, Listing
 from hauberk.xds.resource import LISTENER, Resource
 from hauberk.xds.stream import dial
+
+PATIENCE = 10
 
 
 def pod(name: str, *, namespace: str = "shop", address: str = "10.0.0.1", ready: bool = True, app: str = "web") -> Pod:
@@ -129,6 +132,8 @@ def _namespace(namespace: str, services: dict[ObjectKey, Service]) -> tuple[Reso
 def _pod(inbound: object) -> tuple[Resource, ...]:
     names = [each.metadata.name for each in inbound.policies]  # type: ignore[attr-defined]  # Inbound, whose import this file can do without
     names += [each.keys.jwks for each in inbound.tokens]  # type: ignore[attr-defined]
+    if inbound.mode is not MtlsMode.PERMISSIVE:  # type: ignore[attr-defined]
+        names.append(inbound.mode.value)  # type: ignore[attr-defined]
     bad = any(name == "bad" for name in names)
     return (listener("inbound", version="bad" if bad else "-".join(names) or "none"),)
 
@@ -169,9 +174,10 @@ class Proxy:
             await send(request)  # type: ignore[misc]  # a coroutine function
 
     async def until(self, condition: Callable[[SimulatedEnvoy], bool]) -> None:
-        while not condition(self.envoy):
-            self._changed.clear()
-            await self._changed.wait()
+        async with asyncio.timeout(PATIENCE):
+            while not condition(self.envoy):
+                self._changed.clear()
+                await self._changed.wait()
 
     def inbound_version(self) -> str:
         return self.envoy.held[LISTENER]["inbound"].version
