@@ -38,6 +38,12 @@ def test_a_mistake_in_one_object_leaves_the_others_alive() -> None:
     assert [(each.code, each.line) for each in manifest.problems] == [("HBK0108", 7), ("HBK0001", 9)]
 
 
+def test_a_condition_in_braces_whose_key_has_brackets_is_told_to_need_quotes() -> None:
+    manifest = parse_manifest(ACCOUNT % "a" + "x: [{key: request.auth.claims[groups], values: [a]}]\n", "x.yaml")
+    assert [each.code for each in manifest.problems] == ["HBK0001"]
+    assert "inside braces a text with brackets" in manifest.problems[0].remedy
+
+
 def test_all_mistakes_of_an_object_are_told_at_once(told: Told) -> None:
     text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, x: 1}\nspec: {containers: [{name: 1, command: sleep}], y: 2}\n"
     assert sorted(code for code, _ in told(text)) == ["HBK0103", "HBK0103", "HBK0104", "HBK0104"]
