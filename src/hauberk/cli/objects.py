@@ -65,7 +65,7 @@ def _outcome(status: int, answer: Document, nothing: str, waited: float | None) 
         _tell_pending(answer, waited)
         return Exit.TIMED_OUT
     if status == 502:
-        talk("it is stored, but refused by proxies, which keep what they had: correct or undo the change")
+        talk(_stored_in_vain(answer))
         return Exit.FAILED
     if status >= 400:
         talk(nothing)
@@ -73,6 +73,13 @@ def _outcome(status: int, answer: Document, nothing: str, waited: float | None) 
     if waited is not None and answer.get("affected") is not None:
         talk(f"acknowledged by {answer.get('acknowledged')} of {answer['affected']} proxies in {answer.get('seconds', 0):.2f} s")
     return Exit.DONE
+
+
+def _stored_in_vain(answer: Document) -> str:
+    errors = {each.get("code") for each in connection.problems_of(answer) if each.get("severity") == "error"}
+    if errors == {"HBK0608"}:
+        return "it is stored and in force: every token of this issuer is refused until its keys can be had"
+    return "it is stored, but refused by proxies, which keep what they had: correct or undo the change"
 
 
 def _tell_pending(answer: Document, waited: float | None) -> None:

@@ -141,7 +141,8 @@ async def _connect(url: WebUrl, context: ssl.SSLContext | None, limits: FetchLim
     addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
     usable = [each for each in addresses if limits.reach(each)]
     if not usable:
-        raise FetchFailed(f"{url.host} is {', '.join(addresses)}: a local or special address, from which nothing is fetched")
+        where = url.host if addresses == [url.host] else f"{url.host} ({', '.join(addresses)})"
+        raise FetchFailed(f"{where} is a local or special address, from which nothing is fetched")
     failure: Exception | None = None
     for address in usable:
         try:
