@@ -76,6 +76,16 @@ def test_what_no_limit_counts_is_told_nothing(mesh: Mesh) -> None:
         assert not [name for name in answer.headers if "ratelimit" in name]
 
 
+def test_a_path_that_can_be_read_in_two_ways_is_no_way_around_a_limit(mesh: Mesh) -> None:
+    with mesh.having(limits({"requests": 1, **HOUR, "match": {"methods": ["POST"], "paths": ["/login"]}})):
+        assert statuses(mesh.client, 2, "/login", method="POST") == [200, 429]
+        for path in ("//login", "/login;x", "/%2flogin", "/login%3bx"):
+            assert statuses(mesh.client, 1, path, method="POST") == [403]
+    # Where no limit asks about paths they are the program's own affair.
+    with mesh.having(limits({"requests": 1, **HOUR, "by": ["source.principal"]})):
+        assert statuses(mesh.client, 2, "//login", method="POST") == [200, 429]
+
+
 def test_tokens_come_back_and_a_burst_is_what_may_come_at_once(mesh: Mesh) -> None:
     with mesh.having(limits({"requests": 1, "per": "200ms", "burst": 4})):
         assert 429 in (first := statuses(mesh.client, 40))

@@ -40,8 +40,6 @@ Fault = tuple[str, str | None]  # why, and what to do
 
 def limit_values(match: LimitMatch, at: Location, world: World) -> Iterator[Finding]:
     """Values of a limit's match that no request has."""
-    # What can be read in two ways is refused only where policies ask about it.
-    lenient = world.config.model_copy(update={"hauberk": world.config.hauberk.model_copy(update={"ambiguous_paths": "ALLOW"})})
     lists = {
         "methods": (match.methods, match.not_methods),
         "paths": (match.paths, match.not_paths),
@@ -50,7 +48,7 @@ def limit_values(match: LimitMatch, at: Location, world: World) -> Iterator[Find
     for name, (wanted, excluded) in lists.items():
         for field, values in ((name, wanted), (f"not{name.title()}", excluded)):
             for index, value in enumerate(values):
-                if fault := _CHECKS[name](value, lenient):
+                if fault := _CHECKS[name](value, world.config):
                     yield Finding("HBK0355", (*at, field, index), f"{value!r} matches nothing: {fault[0]}", fault[1])
 
 

@@ -45,7 +45,7 @@ def _nearest_policies(ruleset: Ruleset, verdict: Verdict) -> Ruleset:
     nearest = sorted(ruleset.policies, key=lambda each: distances[each.key])
     matching = sum(distance == _MATCHING for distance in distances.values())
     chosen = {each.key for each in nearest[: max(_TRIED, matching)]}
-    return Ruleset((each for each in ruleset.policies if each.key in chosen), ruleset.paths, ruleset.providers)
+    return Ruleset((each for each in ruleset.policies if each.key in chosen), ruleset.paths, ruleset.providers, ruleset.limited)
 
 
 def _policy_distance(trace: PolicyTrace) -> tuple[int, int]:

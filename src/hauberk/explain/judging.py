@@ -17,6 +17,7 @@ from hauberk.explain.layers import trust_domains
 from hauberk.explain.limits import limit_layer
 from hauberk.explain.token import token_layer
 from hauberk.mesh.external_authorizer import Authorizer, Authorizers, NoAuthorizer, chosen_authorizer, find_authorizers
+from hauberk.mesh.inbound import Inbound
 from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.policy.attribute import Kind
 from hauberk.policy.decision import Meshwide, build_ruleset
@@ -27,13 +28,13 @@ from hauberk.policy.verdict import EXTERNAL, NO_ALLOW_MATCHED, NO_PROVIDER, Judg
 _MORE_THAN_A_VERDICT: Final = frozenset({Action.CUSTOM, Action.AUDIT})
 _KEPT: Final = 256  # sets of policies that are ready to be asked
 _ADDRESSES: Final = frozenset({Kind.DIRECT_IP, Kind.REMOTE_IP, Kind.DESTINATION_IP})
-_rulesets: OrderedDict[tuple[int, int], _Ready] = OrderedDict()
+_rulesets: OrderedDict[tuple[int, int, int], _Ready] = OrderedDict()
 
 
 def asks_unknown_address(asked: Asked) -> bool:
     """Some policy of the workload is about an address that nobody has told."""
     assert asked.target.inbound is not None
-    return bool(asked.unknown_addresses & _ready(asked.snapshot, asked.target.inbound.policies).addresses)
+    return bool(asked.unknown_addresses & _ready(asked.snapshot, asked.target.inbound).addresses)
 
 
 def meshwide(snapshot: MeshSnapshot) -> Meshwide:
@@ -64,15 +65,15 @@ class _Ready:
     addresses: frozenset[Kind]
 
 
-def _ready(snapshot: MeshSnapshot, policies: tuple[AuthorizationPolicy, ...]) -> _Ready:
+def _ready(snapshot: MeshSnapshot, inbound: Inbound) -> _Ready:
     """Hundreds of questions are about a few sets of policies."""
-    key = id(policies), id(snapshot)
+    key = id(inbound.policies), id(inbound.limits), id(snapshot)
     if key not in _rulesets:
-        ruleset = build_ruleset(policies, meshwide(snapshot))
+        ruleset = build_ruleset(inbound.policies, meshwide(snapshot), inbound.limits)
         asked = (
             each.attribute.kind for policy in ruleset.policies for rule in policy.rules for each in unknown_questions(rule, _ADDRESSES)
         )
-        _rulesets[key] = _Ready((policies, snapshot), ruleset, frozenset(asked))
+        _rulesets[key] = _Ready((inbound.policies, inbound.limits, snapshot), ruleset, frozenset(asked))
         if len(_rulesets) > _KEPT:
             _rulesets.popitem(last=False)
     return _rulesets[key]
@@ -81,7 +82,7 @@ def _ready(snapshot: MeshSnapshot, policies: tuple[AuthorizationPolicy, ...]) ->
 def ruleset_of(asked: Asked) -> Ruleset:
     """The policies of the workload, ready to be asked."""
     assert asked.target.inbound is not None
-    return _ready(asked.snapshot, asked.target.inbound.policies).ruleset
+    return _ready(asked.snapshot, asked.target.inbound).ruleset
 
 
 def judge(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Answer:

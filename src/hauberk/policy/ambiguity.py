@@ -19,8 +19,8 @@ from hauberk.policy.rule import NormalPolicy
 from hauberk.policy.verdict import AMBIGUOUS_HEADER, AMBIGUOUS_HOST, AMBIGUOUS_METHOD, AMBIGUOUS_PATH
 
 _AMBIGUOUS: Final = (Kind.PATH, Kind.HOST, Kind.METHOD, Kind.HEADER)
-# Two hosts, which Envoy joins by a comma, or a name before the host.
-_NO_HOST: Final = "[,@]"
+# Two hosts, which Envoy joins by a comma; a name before the host; two dots at its end, of which programs take away one, or both.
+_NO_HOST: Final = r"[^A-Za-z0-9._:\[\]-]|\.\."
 _LOWER_CASE: Final = "[a-z]"
 _BLANK_AT_AN_END: Final = "^[ \t]|[ \t]$"
 
@@ -39,9 +39,9 @@ class Ambiguity:
         return any(expression.search(text) for text in facts.texts(self.attribute))
 
 
-def ambiguities(policies: Iterable[NormalPolicy]) -> tuple[Ambiguity, ...]:
-    """All that matter to `policies`, in the order in which a request is held against them."""
-    asked = sorted(_asked(policies), key=lambda attribute: (_AMBIGUOUS.index(attribute.kind), attribute.key))
+def ambiguities(policies: Iterable[NormalPolicy], limited: Iterable[Attribute] = ()) -> tuple[Ambiguity, ...]:
+    """All that matter to `policies` and to limits about `limited`, in the order in which a request is held against them."""
+    asked = sorted(_asked(policies).union(limited), key=lambda attribute: (_AMBIGUOUS.index(attribute.kind), attribute.key))
     return tuple(_ambiguity(attribute) for attribute in asked)
 
 

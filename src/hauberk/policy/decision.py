@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.api.rate_limit_policy import RateLimitPolicy
 from hauberk.policy.facts import observe
+from hauberk.policy.limited import limited_attributes
 from hauberk.policy.normalize import normalize
 from hauberk.policy.request import Peer, Request, Workload
 from hauberk.policy.ruleset import Paths, Ruleset
@@ -50,9 +52,9 @@ def decide(
     )
 
 
-def build_ruleset(policies: Iterable[AuthorizationPolicy], mesh: Meshwide) -> Ruleset:
-    """Those that select one workload, ready to be asked many times."""
-    return Ruleset((normalize(policy, mesh.domains) for policy in policies), mesh.paths, mesh.providers)
+def build_ruleset(policies: Iterable[AuthorizationPolicy], mesh: Meshwide, limits: Iterable[RateLimitPolicy] = ()) -> Ruleset:
+    """Those that select one workload, ready to be asked many times; `limits` select it too."""
+    return Ruleset((normalize(policy, mesh.domains) for policy in policies), mesh.paths, mesh.providers, limited_attributes(limits))
 
 
 def select_policies(

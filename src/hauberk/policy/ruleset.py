@@ -14,6 +14,7 @@ from typing import Final
 
 from hauberk.api.authorization_rule import Action
 from hauberk.policy.ambiguity import ambiguities
+from hauberk.policy.attribute import Attribute
 from hauberk.policy.facts import Facts
 from hauberk.policy.index import Rules
 from hauberk.policy.normalization import Level
@@ -40,12 +41,22 @@ class Paths:
 
 
 class Ruleset:
-    """Policies that all select one workload; `providers` are the external services that can be asked, None: whichever is named."""
+    """Policies that all select one workload; `providers` are the external services that can be asked, None: whichever is named.
 
-    def __init__(self, policies: Iterable[NormalPolicy], paths: Paths, providers: frozenset[str] | None = None) -> None:
+    `limited` is what rate limits of the workload ask about.
+    """
+
+    def __init__(
+        self,
+        policies: Iterable[NormalPolicy],
+        paths: Paths,
+        providers: frozenset[str] | None = None,
+        limited: frozenset[Attribute] = frozenset(),
+    ) -> None:
         self.policies: Final = tuple(policies)
         self.paths: Final = paths
         self.providers: Final = providers
+        self.limited: Final = limited
         self._enforced: Final = [policy for policy in self.policies if not policy.dry_run]
 
     def judge(self, facts: Facts, external: bool | None = None) -> Judgement:
@@ -99,21 +110,21 @@ class Ruleset:
 
     @cached_property
     def _enforced_order(self) -> _Order:
-        return _Order(self._enforced, self.paths)
+        return _Order(self._enforced, self.paths, self.limited)
 
     @cached_property
     def _tried_order(self) -> _Order:
-        return _Order(self.policies, self.paths)
+        return _Order(self.policies, self.paths, self.limited)
 
 
 class _Order:
     """DENY, then ALLOW, of these policies."""
 
-    def __init__(self, policies: Iterable[NormalPolicy], paths: Paths) -> None:
+    def __init__(self, policies: Iterable[NormalPolicy], paths: Paths, limited: frozenset[Attribute]) -> None:
         found = tuple(policies)
         self._deny = _Group(found, Action.DENY)
         self._allow = _Group(found, Action.ALLOW)
-        self.ambiguities = () if paths.ambiguous else ambiguities(found)
+        self.ambiguities = () if paths.ambiguous else ambiguities(found, limited)
 
     def judge(self, facts: Facts) -> Judgement:
         denied = self._deny.of(facts).first(facts)

@@ -56,7 +56,7 @@ class _Search:
         yield from (Change(draft.edits) for draft in self._requests(start) if self._turned(draft))
 
     def _turned(self, draft: _Draft) -> bool:
-        tried = Ruleset(draft.policies, self._ruleset.paths, self._ruleset.providers)
+        tried = Ruleset(draft.policies, self._ruleset.paths, self._ruleset.providers, self._ruleset.limited)
         return len(draft.edits) <= _EDITS and tried.judge(draft.facts).allowed is self._allow
 
     @property

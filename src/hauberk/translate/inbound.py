@@ -177,7 +177,7 @@ def _answered(authorizer: Authorizer | NoAuthorizer | None) -> tuple[str, ...]:
 
 
 def _guard(shape: Shape, limits: Limits) -> Resources:
-    rules = HttpRules(shape.policies, limits.trust_domains, limits.paths)
+    rules = HttpRules(shape.policies, limits.trust_domains, limits.paths, shape.limits)
     inbound_listener = virtual_inbound(shape.ports, shape.mode, limits, ipv6=shape.ipv6)
     outbound_listener = virtual_outbound(limits, ipv6=shape.ipv6)
     http = [port for port in shape.ports if port.protocol is not Protocol.TCP]

@@ -14,9 +14,11 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 from google.protobuf import any_pb2
 
 from hauberk.api.authorization_policy import Action, AuthorizationPolicy
+from hauberk.api.rate_limit_policy import RateLimitPolicy
 from hauberk.envoy.message import any_
 from hauberk.policy.ambiguity import Ambiguity, ambiguities
 from hauberk.policy.attribute import Kind
+from hauberk.policy.limited import limited_attributes
 from hauberk.policy.normalize import normalize
 from hauberk.policy.pattern import PortPattern
 from hauberk.policy.rule import NormalPolicy, NormalRule
@@ -38,18 +40,21 @@ NO_AUDIT_MATCHED: Final = "hauberk-no-audit-matched"
 
 
 class HttpRules:
-    """What filters are told about requests to a workload that `policies` select, in a mesh that reads paths as `paths` says."""
+    """What filters are told about requests to a workload that `policies` and `limits` select, where paths are read as `paths` says."""
 
-    def __init__(self, policies: Iterable[AuthorizationPolicy], domains: TrustDomains, paths: Paths) -> None:
+    def __init__(
+        self, policies: Iterable[AuthorizationPolicy], domains: TrustDomains, paths: Paths, limits: Iterable[RateLimitPolicy] = ()
+    ) -> None:
         self._policies: Final = tuple(normalize(policy, domains) for policy in policies)
         self._domains: Final = domains
         self._paths: Final = paths
+        self._limited: Final = limited_attributes(limits)
         self._ports: Final = frozenset(_ports(self._policies))
         self._made: dict[int | None, Mapping[str, any_pb2.Any]] = {}
 
     def at(self, port: int | None) -> Mapping[str, any_pb2.Any]:
         """The rules for requests to `port` (None: to any that nothing declares), by the name of the filter that asks them."""
-        if not self._policies:
+        if not self._policies and not self._limited:
             return {}
         # Ports that no question names are alike; 0 is none of them.
         asked = None if port is None or not self._ports else port if port in self._ports else 0
@@ -73,7 +78,7 @@ class HttpRules:
         """DENY, then ALLOW, of `policies`; None: there is nothing to decide."""
         denying, allowing = rules_of(policies, Action.DENY), rules_of(policies, Action.ALLOW)
         allows = any(policy.action is Action.ALLOW for policy in policies)
-        ambiguous = () if self._paths.ambiguous else ambiguities(policies)
+        ambiguous = () if self._paths.ambiguous else ambiguities(policies, self._limited)
         if not denying and not allows and not ambiguous:
             return None
         asked = [(rule, False) for rule in denying] + [(rule, True) for rule in allowing]

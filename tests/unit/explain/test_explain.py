@@ -182,6 +182,7 @@ spec:
     assert counted.outcome == "pass"
     assert "shop/writes `few` (10 in 60 s and instance, a bucket for each source.principal)" in counted.because
     assert layer(ask(ORDERS, limits, **{**POST, "path": "/free/1"}), "rateLimit").outcome == "none"
+    assert "can be read in more than one way" in layer(ask(ORDERS, limits, **{**POST, "path": "//free/1"}), "authorization").because
 
 
 def test_addresses_that_files_do_not_tell_are_not_made_up() -> None:

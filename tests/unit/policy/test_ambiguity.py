@@ -43,10 +43,15 @@ def test_a_blank_at_an_end_of_a_value_is_refused_where_policies_ask_about_the_he
     assert refused_as(about_header(), headers={"x-other": (value,)}) is None
 
 
-@pytest.mark.parametrize("host", ["web,other", "user@web"])
+@pytest.mark.parametrize("host", ["web,other", "user@web", "other..", "other%2e", "other;x", "other other", "öther"])
 def test_what_is_no_host_or_two_is_refused_where_policies_ask_about_hosts(host: str) -> None:
     assert refused_as(policy(hosts=["other"]), host=host) == "hauberk-ambiguous-host"
     assert refused_as(policy(methods=["PUT"]), host=host) is None
+
+
+@pytest.mark.parametrize("host", ["web", "WEB.shop.", "web_1:8080", "10.0.0.1", "[fd00::1]:80", ""])
+def test_what_is_a_host_is_not_refused(host: str) -> None:
+    assert refused_as(policy(hosts=["other"]), host=host) is None
 
 
 def test_blanks_between_values_are_none_at_an_end() -> None:

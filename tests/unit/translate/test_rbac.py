@@ -6,8 +6,10 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 from tests.unit.mesh.mesh_objects import policy
 from tests.unit.translate.envoy_matcher import name_of
 from tests.unit.translate.test_matching import seen
+from tests.unit.translate.test_rate_limit import policy as limited
 
 from hauberk.api.authorization_policy import AuthorizationPolicy
+from hauberk.api.rate_limit_policy import RateLimitPolicy
 from hauberk.policy.facts import observe
 from hauberk.policy.request import Peer, Request
 from hauberk.policy.ruleset import Paths
@@ -24,8 +26,8 @@ def in_dry_run(found: AuthorizationPolicy) -> AuthorizationPolicy:
     return found.model_copy(update={"metadata": metadata})
 
 
-def rules(*policies: AuthorizationPolicy, paths: Paths = Paths()) -> HttpRules:  # noqa: B008  # a frozen value
-    return HttpRules(policies, TrustDomains(), paths)
+def rules(*policies: AuthorizationPolicy, paths: Paths = Paths(), limits: tuple[RateLimitPolicy, ...] = ()) -> HttpRules:  # noqa: B008  # a frozen value
+    return HttpRules(policies, TrustDomains(), paths, limits)
 
 
 def told(made: HttpRules, name: str = DECISION, port: int | None = None) -> rbac_pb2.RBAC:
@@ -95,6 +97,16 @@ def test_a_path_that_can_be_read_in_two_ways_is_refused_where_paths_are_asked_ab
 def test_ambiguous_paths_can_be_let_through_and_are_where_no_policy_asks_about_paths() -> None:
     assert decided(rules(policy("a", "ALLOW", paths_of("/a/*")), paths=Paths(ambiguous=True)), "/a//b") != AMBIGUOUS_PATH
     assert decided(rules(policy("a", "ALLOW", get("GET"))), "/a//b", method="GET") != AMBIGUOUS_PATH
+
+
+def test_limits_that_are_enforced_ask_about_parts_of_requests_too() -> None:
+    by_path = {"by": ["request.path"]}
+    for limit in ({"match": {"paths": ["/login"]}}, by_path):
+        made = rules(limits=(limited("l", limit),))
+        assert decided(made, "//login") == AMBIGUOUS_PATH
+        assert decided(made, "/login") == NO_ALLOW_POLICY
+    assert rules(limits=(limited("l", by_path, **{"istio.io/dry-run": "true"}),)).at(80) == {}
+    assert rules(limits=(limited("l", {"by": ["source.principal"]}),)).at(80) == {}
 
 
 def test_without_normalization_dots_are_ambiguous_too() -> None:
