@@ -29,8 +29,8 @@ class ProblemCode:
 _TABLE: tuple[tuple[str, Severity, str, str, str], ...] = (
     ("HBK0001", "error", "The text is neither YAML nor JSON",
      "The reader stopped at the position shown. Documents before it and after the next line of three dashes are still read.",
-     "correct the syntax at this position; a frequent cause is a tab, a missing space after ':', an unclosed quote, or inside braces a text "
-     "with brackets, as {key: request.auth.claims[groups]}: put it in quotes"),
+     "correct the syntax at this position; a frequent cause is a tab, a missing space after ':', an unclosed quote, or inside braces a "
+     "text with brackets, as {key: request.auth.claims[groups]}: put it in quotes"),
     ("HBK0002", "error", "The file is too large",
      "One file may hold 5 MB and 500,000 keys and values, so that no file can exhaust the control plane.",
      "split the file"),
