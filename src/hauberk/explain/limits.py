@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hauberk.api.rate_limit_policy import Limit, LimitMatch, RateLimitPolicy
 from hauberk.explain.explanation import Layer, Outcome
@@ -21,13 +21,21 @@ def limit_layer(limits: tuple[RateLimitPolicy, ...], facts: Facts) -> Layer:
     """The limits that count the request."""
     if not facts.request.http:
         return Layer("rateLimit", Outcome.NONE, "connections of bytes are not counted")
-    found = [_told(policy, limit) for policy in limits for limit in policy.spec.limits if _counts(limit.match, facts)]
+    found = [limit_text(policy, limit) for policy, limit in counting(limits, facts)]
     if not found:
         return Layer("rateLimit", Outcome.NONE, "no limit counts it" if limits else "nothing to ask")
     return Layer("rateLimit", Outcome.PASS, f"counted by {'; '.join(found)}; it is answered with 429 when a bucket is empty")
 
 
-def _told(policy: RateLimitPolicy, limit: Limit) -> str:
+def counting(
+    limits: Iterable[RateLimitPolicy], facts: Facts, unknown: frozenset[Kind] = frozenset()
+) -> Iterator[tuple[RateLimitPolicy, Limit]]:
+    """The limits that count the request; what they ask about the `unknown` is taken to be so."""
+    return ((policy, limit) for policy in limits for limit in policy.spec.limits if _counts(limit.match, facts, unknown))
+
+
+def limit_text(policy: RateLimitPolicy, limit: Limit) -> str:
+    """`RateLimitPolicy shop/orders `writes` (3 in 60 s and instance)`."""
     by = f", a bucket for each {', '.join(limit.by)}" if limit.by else ""
     tried = ", only tried" if policy.dry_run else ""
     per = limit.per.total_seconds()
@@ -35,8 +43,8 @@ def _told(policy: RateLimitPolicy, limit: Limit) -> str:
     return f"RateLimitPolicy {named} ({limit.requests} in {per:g} s and instance{by}{tried})"
 
 
-def _counts(match: LimitMatch, facts: Facts) -> bool:
-    return all(holds(question, facts) for question in _questions(match))
+def _counts(match: LimitMatch, facts: Facts, unknown: frozenset[Kind]) -> bool:
+    return all(question.attribute.kind in unknown or holds(question, facts) for question in _questions(match))
 
 
 def _questions(match: LimitMatch) -> Iterator[Question]:

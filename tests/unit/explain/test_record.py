@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from tests.unit.explain.meshes import ORDERS, POLICY, mesh
+from tests.unit.explain.meshes import ORDERS, POLICY, ask, layer, mesh
 
 from hauberk.explain.question import Unanswerable
 from hauberk.explain.record import explain_record, question_of, told_by_record
@@ -81,3 +81,70 @@ def test_a_record_of_a_destination_outside_of_the_mesh_tells_no_decision() -> No
     with pytest.raises(Unanswerable):
         explain_record(snapshot, asked)
     assert told_by_record(asked).answer.verdict == "allow"
+
+
+@pytest.mark.parametrize(
+    ("service", "told", "named"),
+    [
+        ("orders.shop.svc.cluster.local", "orders.shop:80 led to port 8080 of pod orders", "orders.shop"),
+        ("gone.shop.svc.cluster.local", "gone.shop.svc.cluster.local:80 led to port 80 of pod orders", "gone.shop.svc.cluster.local"),
+        (None, "it came to port 80 of pod orders", None),
+    ],
+)
+def test_the_way_is_that_of_the_record(service: str | None, told: str, named: str | None) -> None:
+    snapshot, _ = mesh(ORDERS)
+    asked = record(verdict="allow")
+    found = explain_record(snapshot, {**asked, "destination": {**asked["destination"], "service": service}})
+    assert (layer(found, "route").because, found.route["service"]) == (told, named)
+
+
+LIMITS = """
+apiVersion: policy.hauberk.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: rl, namespace: shop}
+spec:
+  selector: {matchLabels: {app: orders}}
+  limits:
+  - {name: reads, requests: 9, per: minute, match: {methods: [GET]}}
+  - {name: writes, requests: 3, per: minute, match: {methods: [POST], headers: [{name: x-tenant, values: [acme]}]}}
+"""
+
+
+def test_the_limit_that_refused_is_named_with_what_would_have_helped() -> None:
+    snapshot, _ = mesh(ORDERS, LIMITS)
+    found = explain_record(snapshot, record(verdict="deny", policy="shop/rl", reason="rate limit"))
+    assert found.answer.reason == "by RateLimitPolicy shop/rl `writes` (3 in 60 s and instance)"
+    assert found.answer.smallest_change[0] == "raise spec.limits[1].requests of RateLimitPolicy shop/rl"
+    assert layer(found, "rateLimit").outcome == "deny"
+
+
+@pytest.mark.parametrize(("policy", "reason"), [("shop/rl", "by RateLimitPolicy shop/rl"), (None, "rate limit")])
+def test_of_a_limit_that_is_gone_the_policy_is_named_if_the_record_does(policy: str | None, reason: str) -> None:
+    snapshot, _ = mesh(ORDERS)
+    found = explain_record(snapshot, record(verdict="deny", policy=policy, reason="rate limit"))
+    assert found.answer.reason == reason
+
+
+CUSTOM = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: shop}
+spec: {action: CUSTOM, provider: {name: nobody}, rules: [{to: [{operation: {methods: [GET]}}]}]}
+"""
+
+
+def test_who_could_not_be_asked_is_told_as_it_was_predicted() -> None:
+    asked = {"to": "orders.shop", "source": "shop/frontend", "method": "GET", "path": "/"}
+    predicted = ask(ORDERS, CUSTOM, **asked)
+    snapshot, _ = mesh(ORDERS, CUSTOM)
+    happened = record(verdict="deny", policy="shop/ask", rule="0", reason="no external authorizer can be asked")
+    found = explain_record(snapshot, {**happened, "method": "GET"})
+    assert found.answer.reason == predicted.answer.reason
+    assert "there is no extension provider nobody" in found.answer.reason
+    assert layer(found, "custom") == layer(predicted, "custom")
+
+
+def test_what_would_have_refused_it_is_no_change_for_what_was_refused_otherwise() -> None:
+    snapshot, _ = mesh(ORDERS, POLICY)
+    found = explain_record(snapshot, {**record(verdict="deny", reason="token refused: Jwt is expired"), "method": "GET"})
+    assert found.answer.smallest_change == ()
