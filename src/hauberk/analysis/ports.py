@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from hauberk.analysis.clauses import Clause, rule_clauses
 from hauberk.analysis.world import World
@@ -94,3 +94,11 @@ def _asks_http(operation: Operation) -> bool:
 
 def _means(operation: Operation, port: int) -> bool:
     return (not operation.ports or str(port) in operation.ports) and str(port) not in operation.not_ports
+
+
+def check_undeclared(at: Location, known: Iterable[Ports], passes: str) -> Iterator[Finding]:
+    """Ports on which a caller chooses whether he sends requests: `passes` says what he gets by as bytes."""
+    found = sorted({port for ports in known for port, speaks in ports.items() if speaks is Protocol.SNIFFED})
+    if found:
+        message = f"nothing declares that {_speakers(found)} HTTP: as a connection of bytes, which a caller can pretend, {passes}"
+        yield Finding("HBK0365", at, message)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from hauberk.analysis.carriers import Carrier
 from hauberk.analysis.fitting import check_selector
+from hauberk.analysis.ports import check_undeclared
 from hauberk.analysis.tokens import check_limits
 from hauberk.analysis.values import limit_values
 from hauberk.analysis.world import Group, World
@@ -39,6 +40,7 @@ def check_rate_limits(policy: RateLimitPolicy, world: World) -> Iterator[Finding
         yield from _check_identities(policy)
     if all(each and all(speaks is Protocol.TCP for speaks in each.values()) for each in group.ports):
         yield Finding("HBK0364", ("spec",), "the workloads it is about speak no HTTP, so there are no requests to count")
+    yield from check_undeclared(("spec",), group.ports, "requests are not counted")
 
 
 def _check_target(at: Location, target: TargetRef, namespace: str, world: World) -> Iterator[Finding]:

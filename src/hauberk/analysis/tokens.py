@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from hauberk.analysis.clauses import clauses
+from hauberk.analysis.ports import check_undeclared
 from hauberk.analysis.world import World
 from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.condition_key import ConditionKind
@@ -71,6 +72,8 @@ def check_authentication(found: RequestAuthentication, world: World) -> Iterator
             message = f"{names} verifies tokens of {rule.issuer!r} for the same workloads: a token passes if either accepts it"
             yield Finding("HBK0352", ("spec", "jwtRules", index, "issuer"), message)
     ports = world.selected(found).ports
+    if found.spec.jwt_rules:
+        yield from check_undeclared(("spec",), ports, "a bad token passes")
     if ports and all(each and all(speaks is Protocol.TCP for speaks in each.values()) for each in ports):
         yield Finding("HBK0348", ("spec",), "the selected workloads speak no HTTP, so there are no tokens to verify")
     elif found.spec.jwt_rules and not _is_asked(found, world):

@@ -158,4 +158,9 @@ POLICY_CODES: Final[tuple[tuple[str, Literal["error", "warning", "info"], str, s
     ("HBK0364", "warning", "There are no requests to count",
      "Rate limits count requests of HTTP. The ports of these workloads are declared to speak something else.",
      "declare what the port speaks: name it http-… in the Service, or set appProtocol"),
+    ("HBK0365", "warning", "A caller may pass as a connection of bytes",
+     "What an undeclared port speaks is known by the first bytes. Who waits before he sends them passes as a connection of bytes: of it "
+     "no token is verified, no request counted and no header taken away, whatever he sends then.",
+     "declare what the port speaks: name it http-… in the Service, or set appProtocol; or add an ALLOW policy that asks about HTTP "
+     "(methods: ['*']), by which connections of bytes are refused"),
 )  # fmt: skip

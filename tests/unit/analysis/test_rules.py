@@ -238,6 +238,13 @@ def test_a_port_of_which_nobody_said_what_it_speaks_may_speak_anything() -> None
     assert [(code, path) for code, _, path in said(deny(METHODS), shop=sniffed)] == [("HBK0304", "spec.rules[0].to[0].operation")]
 
 
+def test_on_a_port_of_which_nobody_said_what_it_speaks_a_caller_may_pretend_to_send_no_requests() -> None:
+    sniffed = SHOP.replace("{name: http, port: 80", "{port: 80")
+    for document in (tokens("t"), limits(WEB)):
+        assert ("HBK0365", "spec") in [(code, path) for code, _, path in said(document, shop=sniffed)]
+        assert "HBK0365" not in codes(document)
+
+
 def test_where_no_port_is_declared_it_is_told_as_a_possibility() -> None:
     assert severities(deny(METHODS), shop="") == {"HBK0304": "info"}
 
