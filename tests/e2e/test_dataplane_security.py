@@ -59,6 +59,23 @@ def test_a_connection_of_the_mesh_outlives_every_change_of_mode(mesh: Mesh) -> N
         assert connection.recv(100) == b"heard still here"
 
 
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_plain_request_on_a_connection_from_before_strict_is_refused_and_its_record_says_why(mesh: Mesh, guarded: bool) -> None:
+    def ask(path: str) -> bytes:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: web\r\n\r\n".encode())
+        return connection.recv(4096)
+
+    rules = [policy("all", "ALLOW", {})] if guarded else []
+    path = f"/too-late-{guarded}"
+    with mesh.having(*rules):
+        with mesh.having(mode("all", NAMESPACE, mtls={"mode": "PERMISSIVE"})):
+            connection = mesh.outside.connect(mesh.web.addresses[0], 8080)
+            assert ask("/plain").startswith(b"HTTP/1.1 200")
+        with connection:
+            assert ask(path).startswith(b"HTTP/1.1 403")
+        assert denied_by(mesh.web.record(p=path)) == "hauberk-mutual-tls-required"
+
+
 def test_a_port_may_have_a_mode_of_its_own(mesh: Mesh) -> None:
     own = mode("web", NAMESPACE, selector={"matchLabels": {"app": "web"}}, portLevelMtls={8080: {"mode": "DISABLE"}})
     with mesh.having(own):

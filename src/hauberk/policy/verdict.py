@@ -15,6 +15,7 @@ AMBIGUOUS_METHOD: Final = "hauberk-ambiguous-method"
 AMBIGUOUS_HEADER: Final = "hauberk-ambiguous-header"
 NO_ALLOW_MATCHED: Final = "hauberk-no-allow-matched"  # denied
 NO_ALLOW_POLICY: Final = "hauberk-no-allow-policy"  # allowed
+MUTUAL_TLS_REQUIRED: Final = "hauberk-mutual-tls-required"  # denied: a request on a plain connection that was made before STRICT
 MALFORMED: Final = "hauberk-malformed-path"  # refused before any policy (400)
 EXTERNAL: Final = "hauberk-external-authorizer"  # the external service said no
 NO_PROVIDER: Final = "hauberk-no-provider"  # CUSTOM whose provider is not known, or not the only one
@@ -26,6 +27,7 @@ _REASONS: Final = {
     AMBIGUOUS_HEADER: "a blank stands at an end of a header's value, which programs cut off, and policies ask about the header",
     NO_ALLOW_MATCHED: "ALLOW policies select the workload and none of their rules matches",
     NO_ALLOW_POLICY: "no ALLOW policy selects the workload",
+    MUTUAL_TLS_REQUIRED: "the connection is plain, and the workload takes mutual TLS only",
     MALFORMED: "the path is malformed: the sidecar refuses it before any policy is asked",
     EXTERNAL: "the external authorizer refused",
     NO_PROVIDER: "a CUSTOM policy matches whose provider cannot be asked",

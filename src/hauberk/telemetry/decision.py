@@ -35,6 +35,7 @@ _REASONS: Final = {
     "hauberk-ambiguous-method": "ambiguous method",
     "hauberk-ambiguous-header": "ambiguous header",
     "hauberk-ambiguous-token": "ambiguous token",
+    "hauberk-mutual-tls-required": "no mutual TLS",
     "hauberk-revoked[identity]": "revoked identity",
     "hauberk-revoked[certificate]": "revoked certificate",
 }

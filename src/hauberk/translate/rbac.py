@@ -24,7 +24,7 @@ from hauberk.policy.pattern import PortPattern
 from hauberk.policy.rule import NormalPolicy, NormalRule
 from hauberk.policy.ruleset import Paths
 from hauberk.policy.trust_domains import TrustDomains
-from hauberk.policy.verdict import NO_ALLOW_MATCHED, NO_ALLOW_POLICY
+from hauberk.policy.verdict import MUTUAL_TLS_REQUIRED, NO_ALLOW_MATCHED, NO_ALLOW_POLICY
 from hauberk.translate.access_log import AUDIT_PREFIX, DRY_RUN_PREFIX
 from hauberk.translate.matching import Place, outcome_matcher, rules_on_match, whole
 from hauberk.translate.matching_clause import Outcome, build_clause
@@ -92,6 +92,12 @@ class HttpRules:
         if not rules:
             return None
         return outcome_matcher([(rule, Outcome(str(rule.id), True)) for rule in rules], Outcome(NO_AUDIT_MATCHED, True), place)
+
+
+def plain_is_refused() -> Mapping[str, any_pb2.Any]:
+    """The rules for requests that come without mutual TLS where nothing else is taken, in the same form as `HttpRules`."""
+    refused = whole(decided(Outcome(MUTUAL_TLS_REQUIRED, False)))
+    return {DECISION: _enabled(rbac_pb2.RBAC(matcher=refused))}
 
 
 def rules_of(policies: Iterable[NormalPolicy], action: Action) -> list[NormalRule]:

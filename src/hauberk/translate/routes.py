@@ -19,6 +19,7 @@ from hauberk.envoy.message import any_, boolean, duration, uint32
 from hauberk.envoy.name import PASSTHROUGH, outbound
 from hauberk.mesh.service import MeshPort, MeshService
 from hauberk.translate.access_log import LIMITING_KEY, ROUTE_METADATA
+from hauberk.translate.rbac import plain_is_refused
 
 Route = route_components_pb2.Route
 RouteAction = route_components_pb2.RouteAction
@@ -120,12 +121,19 @@ def inbound_routes(
     host = VirtualHost(name=name, domains=["*"], routes=[route])
     if strict:
         route.match.tls_context.presented.CopyFrom(boolean(True))
-        refusal = route_components_pb2.DirectResponseAction(status=_FORBIDDEN)
-        host = VirtualHost(name=name, domains=["*"], routes=[route, Route(name="plain", match=_everything(), direct_response=refusal)])
+        host = VirtualHost(name=name, domains=["*"], routes=[route, _plain()])
     configuration = route_pb2.RouteConfiguration(name=name, virtual_hosts=[host], validate_clusters=boolean(False))
     for filter_name, told in rules.items():
         configuration.typed_per_filter_config[filter_name].CopyFrom(told)
     return configuration
+
+
+def _plain() -> Route:
+    # The rule refuses with a name that records show; the answer is what is left if no filter asks it.
+    refused = Route(name="plain", match=_everything(), direct_response=route_components_pb2.DirectResponseAction(status=_FORBIDDEN))
+    for filter_name, told in plain_is_refused().items():
+        refused.typed_per_filter_config[filter_name].CopyFrom(told)
+    return refused
 
 
 def _route(action: RouteAction, match: route_components_pb2.RouteMatch | None = None) -> Route:

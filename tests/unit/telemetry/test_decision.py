@@ -30,6 +30,7 @@ def deny(rule: RuleName = NO_RULE, reason: str = "") -> Outcome:
         ("rbac_access_denied_matched_policy[none]", deny(reason=NOBODY)),
         ("rbac_access_denied_matched_policy[hauberk-no-allow-matched]", deny(reason=NOBODY)),
         ("rbac_access_denied_matched_policy[hauberk-ambiguous-path]", deny(reason="ambiguous path")),
+        ("rbac_access_denied_matched_policy[hauberk-mutual-tls-required]", deny(reason="no mutual TLS")),
         ("rbac_access_denied_matched_policy[hauberk-revoked[identity]]", deny(reason="revoked identity")),
         ("rbac_access_denied_matched_policy[hauberk-revoked[certificate]]", deny(reason="revoked certificate")),
         ("rbac_access_denied_matched_policy[hauberk-several-identities]", deny(reason="several identities")),
