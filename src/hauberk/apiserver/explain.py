@@ -1,6 +1,7 @@
 """Questions about requests: of the mesh as it is, as it was, and about requests that have happened."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,12 +17,16 @@ from hauberk.apiserver.refusal import Refused
 from hauberk.apiserver.state import Parts, parts
 from hauberk.explain.ask import read_question
 from hauberk.explain.explain import explain
+from hauberk.explain.explanation import Explanation
+from hauberk.explain.holding import PENDING, doubted, doubts_of
 from hauberk.explain.question import Question, Unanswerable
 from hauberk.explain.record import explain_record, told_by_record
 from hauberk.mesh.snapshot import MeshSnapshot, build_snapshot
 from hauberk.sources.history import Past
 
 LARGEST: Final = 1024 * 1024  # bytes: a request as large as a sidecar takes, also in escapes of JSON, and much more of claims
+
+_MOMENT: Final = 1.0  # seconds
 
 
 class ExplainRequest(Body):
@@ -47,13 +52,27 @@ async def explain_request(request: Request) -> Response:
 
 async def _answer(found: Parts, question: Question, at: str | None) -> dict[str, Any]:
     if at is None:
-        snapshot, now = _present(found), found.clock.now()
-        # In a thread: among thousands of policies it takes a second to say of each why it does not match.
-        document = await asyncio.to_thread(lambda: explain(snapshot, question, now=now).to_json())
+        document = (await _predicted(found, question)).to_json()
         return {**document, "warnings": [*document["warnings"], *_doubts(found, question)]}
     past = await found.store.past(read_moment(at))
     document = await asyncio.to_thread(lambda: explain(_past(found, past), question, now=past.moment).to_json())
     return {**document, **_told(past)}
+
+
+async def _predicted(found: Parts, question: Question) -> Explanation:
+    """What the sidecars do by what they hold; a push that is under way is over in a moment, and waited for."""
+    explanation, doubts = await _present_answer(found, question)
+    if PENDING in doubts.values() and found.pilot is not None:
+        await found.pilot.wait(found.store.revision, _MOMENT)
+        explanation, doubts = await _present_answer(found, question)
+    return doubted(explanation, doubts)
+
+
+async def _present_answer(found: Parts, question: Question) -> tuple[Explanation, Mapping[str, str]]:
+    snapshot, now = _present(found), found.clock.now()
+    # In a thread: among thousands of policies it takes a second to say of each why it does not match.
+    explanation = await asyncio.to_thread(lambda: explain(snapshot, question, now=now))
+    return explanation, doubts_of(explanation, found.pilot.proxies() if found.pilot is not None else ())
 
 
 async def _after_the_fact(found: Parts, record: dict[str, Any]) -> dict[str, Any]:

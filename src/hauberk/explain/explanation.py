@@ -124,10 +124,10 @@ class Tried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What becomes of the request at workloads that are alike in everything that decides."""
+    """What becomes of the request at workloads that are alike in everything that decides; `unknown`: see `holding`."""
 
     workloads: tuple[str, ...]
-    verdict: VerdictWord
+    verdict: VerdictWord | Literal["unknown"]
     status: int | None
     reason: str
     decider: Decider | None
@@ -139,7 +139,7 @@ class Answer:
 
     @property
     def word(self) -> str:
-        """`allow`, `deny`, or `unauthenticated` for a 401: the words of a policy test."""
+        """`allow`, `deny`, or `unauthenticated` for a 401: the words of a policy test; or `unknown`."""
         return "unauthenticated" if self.status == 401 else self.verdict
 
 

@@ -1,7 +1,8 @@
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from tests.unit.apiserver.serving import Api, codes
+from tests.unit.apiserver.serving import Api, FakePilot, codes, serving
 
 from hauberk.apiserver.explain import LARGEST
 
@@ -82,3 +83,16 @@ async def test_what_no_sidecar_takes_is_told_as_the_record_has_it(api: Api) -> N
     record = {"time": datetime.now(UTC).isoformat(), "destination": destination, "method": "GET", "path": "/" + "x" * 62_000, "status": 431}
     _, found = await explain(api, record=record)
     assert "it answers 431: all that is known is what the record tells" in found["warnings"][0]
+
+
+async def test_what_a_sidecar_does_that_has_not_answered_is_not_foretold(tmp_path: Path) -> None:
+    pilot = FakePilot(slow=("default/web-1",))
+    async with serving(tmp_path, pilot=pilot) as api:
+        await api.apply(SERVICE, POD.replace("name: web,", "name: web-1,"), POLICY)
+        _, found = await explain(api, question=QUESTION)
+        assert found["verdict"] == "unknown"
+        assert "the sidecar of web-1 has not acknowledged yet" in found["warnings"][0]
+        assert pilot.waited == [api.store.revision]  # a push under way would have been over
+        pilot.slow = ()
+        _, found = await explain(api, question=QUESTION)
+        assert found["verdict"] == "deny"
