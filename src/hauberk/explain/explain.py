@@ -12,7 +12,7 @@ from hauberk.explain.caller import Caller, resolve_caller
 from hauberk.explain.destination import Destination, Target, resolve_destination
 from hauberk.explain.explanation import Answer, Explanation, Layer, Outcome
 from hauberk.explain.judging import asks_unknown_address, judge
-from hauberk.explain.layers import interception_layer, mtls_layer, route_document, route_layer, server_name
+from hauberk.explain.layers import interception_layer, mtls_layer, route_document, route_layer, server_name, unrouted_layer
 from hauberk.explain.places import NO_ORIGINS, Origins
 from hauberk.explain.question import Question
 from hauberk.mesh.protocol import Protocol
@@ -91,6 +91,8 @@ def _answer(way: _Way, group: tuple[Target, ...]) -> Answer:
     mtls, identity = mtls_layer(way.snapshot, way.caller, target, way.question)
     if mtls.outcome is Outcome.DENY:
         return _refused(pods, (route, interception, mtls))
+    if way.http and (unrouted := unrouted_layer(way.question)):
+        return _refused(pods, (unrouted,))
     question = way.question if identity is None else replace(way.question, sni=way.question.sni or server_name(way.destination))
     return judge(_asked(replace(way, question=question), target, identity), pods, (route, interception, mtls))
 

@@ -56,6 +56,16 @@ def route_layer(snapshot: MeshSnapshot, destination: Destination, target: Target
     return Layer("route", Outcome.PASS, f"{named} leads to port {target.number} of {of} workload{'s' if of != 1 else ''}, {ready} ready")
 
 
+def unrouted_layer(question: Question) -> Layer | None:
+    """What sidecars refuse in any request, whatever policies say; None: nothing."""
+    if question.method == "CONNECT" or question.path == "*":
+        asked = question.method if question.method == "CONNECT" else "the path *"
+        return Layer("route", Outcome.DENY, f"{asked} leads nowhere: sidecars have no route for it", 404)
+    if not question.path.startswith("/"):
+        return Layer("route", Outcome.DENY, f"the path {question.path} does not begin with a slash: sidecars refuse the request", 400)
+    return None
+
+
 def _ready(found: ServiceEndpoints, port: int) -> Iterator[object]:
     return (endpoint for each, endpoints in found.ports if each.port == port for endpoint in endpoints)
 

@@ -13,7 +13,7 @@ IMPLICIT = "none"  # as `by`: no rule decides, but what follows from none having
 
 
 class Expectation(StrEnum):
-    """What becomes of a request. `DENY`: 403, 400, or a connection that is refused or closed; `UNAUTHENTICATED`: 401."""
+    """What becomes of a request. `DENY`: 403, 400, 404, or a connection that is refused or closed; `UNAUTHENTICATED`: 401."""
 
     ALLOW = "allow"
     DENY = "deny"

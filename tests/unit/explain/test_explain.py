@@ -92,6 +92,21 @@ def test_a_request_on_a_port_of_bytes_is_a_connection_and_that_is_said() -> None
     assert "bytes" in found.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "said"),
+    [
+        ("CONNECT", "/", 404, "CONNECT leads nowhere"),
+        ("OPTIONS", "*", 404, "the path * leads nowhere"),
+        ("GET", "orders", 400, "the path orders does not begin with a slash"),
+    ],
+)
+def test_what_sidecars_never_pass_is_refused_before_policies(method: str, path: str, status: int, said: str) -> None:
+    found = ask(ORDERS, to="orders.shop", source="shop/frontend", method=method, path=path)
+    assert (found.answer.verdict, found.answer.status) == ("deny", status)
+    assert said in layer(found, "route").because
+    assert layer(found, "authorization").outcome == "skipped"
+
+
 def test_a_dry_run_policy_only_tells_what_would_be() -> None:
     dry = POLICY.replace("namespace: shop}", 'namespace: shop, annotations: {istio.io/dry-run: "true"}}')
     found = ask(ORDERS, dry, **POST)
