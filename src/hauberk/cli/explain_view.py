@@ -62,8 +62,14 @@ def _head(answer: Document, painter: _Painter, *, wide: bool) -> Iterator[str]:
         first = "smallest change: " if number == 0 else "           …or: "
         yield from painter.wrapped(change, f"   {painter.faint(first)}", 3 + len(first))
     if tried := answer.get("dryRun"):
-        by = f" by {tried['policy']}, rule {tried['rule']}" if tried.get("policy") else ""
-        yield from painter.wrapped(f"with the dry-run policies enforced: {tried['verdict']}{by}", f"   {painter.faint('dry run: ')}", 12)
+        text = f"with the dry-run policies enforced: {tried['verdict']}{_by(tried)}"
+        yield from painter.wrapped(text, f"   {painter.faint('dry run: ')}", 12)
+
+
+def _by(tried: Document) -> str:
+    if tried.get("policy"):
+        return f" by {tried['policy']}, rule {tried['rule']}"
+    return f": {tried['reason']}" if tried.get("reason") else ""
 
 
 def _layers(answer: Document, painter: _Painter, *, wide: bool) -> Iterator[str]:

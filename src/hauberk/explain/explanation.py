@@ -112,14 +112,20 @@ class Decider:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What would be decided without the annotation of the dry-run policies."""
+    """What would be decided without the annotation of the dry-run policies; `reason`: by what, where no rule would."""
 
     verdict: VerdictWord
     decider: Decider | None
+    reason: str = ""
 
     def to_json(self) -> Json:
         """In the shape of a record's `dryRun`."""
-        return {"verdict": self.verdict, "policy": self.decider.policy if self.decider else None, **_rule(self.decider)}
+        return {
+            "verdict": self.verdict,
+            "policy": self.decider.policy if self.decider else None,
+            **_rule(self.decider),
+            "reason": self.reason or None,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

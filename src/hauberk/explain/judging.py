@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from hauberk.api.authorization_policy import AuthorizationPolicy
 from hauberk.api.authorization_rule import Action
 from hauberk.api.mesh_config import MeshConfig
 from hauberk.explain.authorization import Asked, decider_of, partly_known_lines, policy_lines, unknown_questions
@@ -193,7 +192,8 @@ def _tried(verdict: Verdict, asked: Asked) -> Tried | None:
     tried = verdict.dry_run
     if tried is None:
         return None
-    return Tried("allow" if tried.allowed else "deny", decider_of(tried.rule, verdict.policies, asked.origins))
+    decider = decider_of(tried.rule, verdict.policies, asked.origins)
+    return Tried("allow" if tried.allowed else "deny", decider, "" if decider else tried.reason)
 
 
 def _not_reached(*names: str) -> tuple[Layer, ...]:

@@ -194,7 +194,7 @@ def _tried(record: Record) -> Tried | None:
         return None
     rule = str(tried.get("rule") or "")
     decider = Decider(str(tried["policy"]), int(rule)) if tried.get("policy") and rule.isdecimal() else None
-    return Tried("deny" if tried.get("verdict") == "deny" else "allow", decider)
+    return Tried("deny" if tried.get("verdict") == "deny" else "allow", decider, str(tried.get("reason") or ""))
 
 
 def _names(found: Any) -> list[str]:

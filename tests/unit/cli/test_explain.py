@@ -93,6 +93,18 @@ def test_an_answer_fits_a_narrow_terminal_and_keeps_control_characters_out() -> 
     assert not any("\x1b" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        ({"policy": "shop/next", "rule": "1", "reason": None}, "enforced: deny by shop/next, rule 1"),
+        ({"policy": None, "rule": None, "reason": "ambiguous path"}, "enforced: deny: ambiguous path"),
+    ],
+)
+def test_who_would_refuse_on_trial_is_told(by: dict[str, str | None], told: str) -> None:
+    answer = {"verdict": "allow", "reason": "r", "layers": [], "workloads": [], "dryRun": {"verdict": "deny", **by}}
+    assert told in "\n".join(explain_view.lines(answer, width=100))
+
+
 def test_workloads_that_differ_are_told() -> None:
     workloads = [{"pods": [name], "verdict": verdict, "reason": "r"} for name, verdict in (("a", "deny"), ("b", "allow"))]
     answer = {"verdict": "deny", "reason": "r", "layers": [], "workloads": workloads}

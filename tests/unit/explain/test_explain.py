@@ -115,6 +115,15 @@ def test_a_dry_run_policy_only_tells_what_would_be() -> None:
     assert found.answer.dry_run.verdict == "deny"
 
 
+def test_what_would_refuse_on_trial_is_told_where_it_is_no_rule() -> None:
+    admin = POLICY.replace("methods: [GET]", "paths: [/admin]")
+    dry = admin.replace("namespace: shop}", 'namespace: shop, annotations: {istio.io/dry-run: "true"}}')
+    tried = ask(ORDERS, dry, to="orders.shop", source="shop/frontend", method="GET", path="/x%2fadmin").answer.dry_run
+    assert tried is not None
+    assert (tried.verdict, tried.decider) == ("deny", None)
+    assert tried.reason == "the path can be read in more than one way, and policies ask about paths"
+
+
 def test_a_custom_policy_leaves_the_answer_of_the_service_open() -> None:
     settings = """
 apiVersion: v1

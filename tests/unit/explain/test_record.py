@@ -48,6 +48,14 @@ def test_a_rule_about_a_token_after_the_one_that_decided_may_have_matched_or_not
     assert "neither headers nor tokens" in found.warnings[0]
 
 
+def test_what_would_have_refused_on_trial_is_told_where_it_was_no_rule() -> None:
+    snapshot, _ = mesh(ORDERS)
+    tried = {"verdict": "deny", "policy": None, "rule": None, "reason": "ambiguous path"}
+    found = explain_record(snapshot, record(verdict="allow", dryRun=tried)).answer.dry_run
+    assert found is not None
+    assert found.to_json() == tried
+
+
 def test_a_policy_that_is_gone_is_still_named() -> None:
     snapshot, _ = mesh(ORDERS)
     found = explain_record(snapshot, record(verdict="deny", policy="shop/gone", rule="0"))
