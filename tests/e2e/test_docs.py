@@ -27,6 +27,7 @@ PAGES = (
     "docs/tutorial/rotate-everything.md",
     "docs/how-to/add-a-machine.md",
     "docs/how-to/audit-with-proofs.md",
+    "docs/how-to/deny-by-default.md",
     "docs/how-to/external-authorization.md",
     "docs/how-to/federate.md",
     "docs/how-to/jwt-with-your-identity-provider.md",
@@ -37,9 +38,11 @@ PAGES = (
     "docs/how-to/revoke-an-identity.md",
     "docs/how-to/spiffe-identities.md",
     "docs/how-to/test-policies-in-ci.md",
+    "docs/how-to/try-a-policy-in-dry-run.md",
 )
 NEEDS_A_MESH = (
     "docs/how-to/audit-with-proofs.md",
+    "docs/how-to/deny-by-default.md",
     "docs/how-to/external-authorization.md",
     "docs/how-to/federate.md",
     "docs/how-to/jwt-with-your-identity-provider.md",
@@ -49,6 +52,7 @@ NEEDS_A_MESH = (
     "docs/how-to/recover-from-a-lost-key.md",
     "docs/how-to/revoke-an-identity.md",
     "docs/how-to/spiffe-identities.md",
+    "docs/how-to/try-a-policy-in-dry-run.md",
 )
 
 
@@ -87,6 +91,11 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def _run(command: str, environment: dict[str, str], directory: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["sh", "-c", command], env=environment, cwd=directory, text=True, capture_output=True, timeout=120, check=False)
+
+
+def test_every_page_that_marks_what_is_to_be_run_is_run() -> None:
+    marked = (page for page in (TOP / "docs").rglob("*.md") if ":class: run" in page.read_text(encoding="utf-8"))
+    assert {str(page.relative_to(TOP)) for page in marked} <= set(PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES)
