@@ -1,15 +1,19 @@
-"""Rules that allow more than most writers want: everything, or everybody."""
+"""Rules that allow more than most writers want: everything, everybody, or a value sent twice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hauberk.analysis.clauses import clauses
 from hauberk.api.authorization_policy import Action, AuthorizationPolicy, Operation, Rule, Source
+from hauberk.api.condition_key import ConditionKind
 from hauberk.api.finding import Finding, Location
+from hauberk.policy.pattern import parse_text
 
 
 def check_breadth(policy: AuthorizationPolicy) -> Iterator[Finding]:
-    """Broad rules of an ALLOW policy."""
+    """Broad rules of an ALLOW policy, and gaps in what is to be kept out."""
+    yield from _check_joined(policy)
     if policy.spec.action is not Action.ALLOW:
         return
     for index, rule in enumerate(policy.spec.rules):
@@ -20,6 +24,20 @@ def check_breadth(policy: AuthorizationPolicy) -> Iterator[Finding]:
             yield Finding("HBK0354", at, "this rule asks nothing of the caller: whoever reaches the workload may do this")
         elif not rule.when and any(_is_anyone(entry.source) for entry in rule.from_ or ()):
             yield Finding("HBK0354", (*at, "from"), "a * alone means every identity, of federated meshes too")
+
+
+def _check_joined(policy: AuthorizationPolicy) -> Iterator[Finding]:
+    """Values of headers that are to be kept out, and are not if another one stands beside them."""
+    keeping_out = {Action.DENY: False, Action.ALLOW: True}.get(policy.spec.action)
+    for clause in clauses(policy):
+        if clause.asks is ConditionKind.HEADER and clause.negated is keeping_out:
+            twice = next((each for each in (f"{value},{value}" for value in clause.values) if not _among(each, clause.values)), None)
+            if twice:
+                yield Finding("HBK0366", clause.at, f"sent twice, the header is {twice!r}, which is none of these values")
+
+
+def _among(text: str, values: tuple[str, ...]) -> bool:
+    return any(parse_text(value).matches(text) or value == "*" for value in values)
 
 
 def _is_everything(rule: Rule) -> bool:

@@ -163,4 +163,8 @@ POLICY_CODES: Final[tuple[tuple[str, Literal["error", "warning", "info"], str, s
      "no token is verified, no request counted and no header taken away, whatever he sends then.",
      "declare what the port speaks: name it http-… in the Service, or set appProtocol; or add an ALLOW policy that asks about HTTP "
      "(methods: ['*']), by which connections of bytes are refused"),
+    ("HBK0366", "info", "A second value hides the one that is meant",
+     "Several headers of one name are one value, joined by commas. A caller who sends one twice has another value than the one that is to "
+     "be kept out, and the program may read either.",
+     "say which values are good: an ALLOW rule with `values`, or a DENY rule with `notValues`, refuses all others, joined ones too"),
 )  # fmt: skip

@@ -211,6 +211,18 @@ CASES = [
         [limits("targetRefs: [{group: apps, kind: Deployment, name: web}]")],
     ),
     ("HBK0364", [limits(DB)], [limits(WEB)]),
+    (
+        "HBK0366",
+        [deny("when: [{key: 'request.headers[a]', values: [b]}]")],
+        [deny("when: [{key: 'request.headers[a]', notValues: [b]}]")],
+    ),
+    ("HBK0366", [deny("when: [{key: 'request.headers[a]', values: [b]}]")], [deny("when: [{key: 'request.headers[a]', values: ['*']}]")]),
+    ("HBK0366", [deny("when: [{key: 'request.headers[a]', values: [b]}]")], [deny("when: [{key: 'request.headers[a]', values: ['b*']}]")]),
+    (
+        "HBK0366",
+        [allow("when: [{key: 'request.headers[a]', notValues: [b]}]")],
+        [allow("when: [{key: 'request.headers[a]', values: [b]}]")],
+    ),
     ("HBK0364", [limits("targetRefs: [{kind: Service, name: db}]")], [limits("targetRefs: [{kind: Service, name: web}]")]),
 ]
 
