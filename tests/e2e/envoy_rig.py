@@ -42,6 +42,8 @@ from hauberk.translate.proxy import translate_own, translate_shared
 from hauberk.xds.resource import Resource
 
 T = TypeVar("T")
+
+_UPGRADE = b'"k":"u"'
 NODAD = 0x02
 SECONDS = 20.0
 
@@ -154,12 +156,18 @@ class RigPod:
             connection.close()
 
     def records(self) -> list[dict[str, Any]]:
-        log = self.directory / "access.log"
-        # What Envoy is still writing is no line yet.
-        whole = log.read_bytes().split(b"\n")[:-1] if log.exists() else []
-        found = [read_fields(line) for line in whole]
+        found = [read_fields(line) for line in self._lines() if _UPGRADE not in line]
         # Lines of the beginnings of connections are no records.
         return [fields for fields in found if fields.get("e") != "TcpUpstreamConnected"]
+
+    def upgrades(self) -> list[dict[str, Any]]:
+        """What is written of requests for another protocol: when it has been agreed to, and when it is over."""
+        return [json.loads(line) for line in self._lines() if _UPGRADE in line]
+
+    def _lines(self) -> list[bytes]:
+        log = self.directory / "access.log"
+        # What Envoy is still writing is no line yet.
+        return log.read_bytes().split(b"\n")[:-1] if log.exists() else []
 
     def record(self, **wanted: Any) -> dict[str, Any]:
         """The first record with these values; waits for it."""

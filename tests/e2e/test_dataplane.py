@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from tests.e2e.envoy_rig import rig
+from tests.e2e.envoy_rig import eventually, rig
 from tests.e2e.envoy_rig_mesh import CLIENT, PORTS, VIP, VIP6, WEB, Mesh, policy, service
 from tests.e2e.envoy_rig_programs import WEBSOCKET, converse, request_http2
 
@@ -45,6 +45,7 @@ def test_both_sides_record_a_request_with_the_other_sides_identity(mesh: Mesh) -
     assert source["r"] == destination["r"]
     assert source["tp"] == destination["tp"]
     assert (source["v"], destination["v"]) == ("HTTP/1.1", "HTTP/2")
+    assert [each["k"] for each in mesh.web.records() if each.get("p") == "/recorded"] == ["h"]
 
 
 @pytest.mark.parametrize("address", [VIP, VIP6])
@@ -74,6 +75,26 @@ def test_a_websocket_crosses_both_sidecars(mesh: Mesh, port: int) -> None:
         assert connection.recv(4096).startswith(b"HTTP/1.1 101")
         connection.sendall(b"over")
         assert connection.recv(4096) == b"echo over"
+
+
+@pytest.mark.parametrize("port", [80, 85])
+def test_it_is_told_when_a_websocket_begins_and_ends_and_its_request_is_recorded_once(mesh: Mesh, port: int) -> None:
+    path = f"/told/{port}"
+
+    def told() -> list[str]:
+        return [each["e"] for each in mesh.web.upgrades() if each["p"] == path]
+
+    with mesh.client.connect(VIP, port) as connection:
+        fields = "".join(f"{name}: {value}\r\n" for name, value in WEBSOCKET.items())
+        connection.sendall(f"GET {path}?token=x HTTP/1.1\r\nHost: web\r\n{fields}\r\n".encode())
+        eventually(lambda: told() == ["DownstreamTunnelSuccessfullyEstablished"])
+    record = mesh.web.record(m="GET", p=f"{path}?token=x")
+    eventually(lambda: told() == ["DownstreamTunnelSuccessfullyEstablished", "DownstreamEnd"])
+    begun, over = (each for each in mesh.web.upgrades() if each["p"] == path)
+    assert (begun["pi"], begun["a"], begun["ra"], begun["uv"]) == (CLIENT, "web", mesh.client.addresses[0], "HTTP/1.1")
+    assert begun["la"] == begun["ur"] == f"{mesh.web.addresses[0]}:{PORTS[port][1]}"
+    assert begun["t"] == over["t"] == record["t"]
+    assert sum(each["t"] == record["t"] for each in mesh.web.records()) == 1
 
 
 @pytest.mark.parametrize("port", [84, 87])

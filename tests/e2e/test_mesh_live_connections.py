@@ -35,10 +35,12 @@ def quay(shared_mesh: Mesh) -> Iterator[MeshNamespace]:
         *(objects.account(name) for name in ("alice", "bob")),
         objects.pod("db", server_command("tcp@[::]:9000", "tcp@[::]:9002", "tcp@[::]:9003")),
         objects.service("db", port(9000, "tcp"), port(9002, "any")),
+        objects.pod("hall", server_command("http@[::]:8080")),
+        objects.service("hall", port(8080, "http")),
         *(objects.idle(name, account=name) for name in ("alice", "bob")),
         objects.idle("outside", meshed=False),
     )
-    mesh.ready("db", "alice", "bob", "outside")
+    mesh.ready("db", "hall", "alice", "bob", "outside")
     # That it is ready is told to its callers a moment later.
     until(lambda: all(_is_known(mesh, caller, number) for caller in ("alice", "bob") for number in (9000, 9002)), "the callers to know it")
     yield mesh
@@ -135,6 +137,35 @@ def test_plain_connections_end_when_only_mutual_tls_is_taken_and_no_others(dock:
         objects.apply(dock, peer_authentication("STRICT"))
         expect(outside, {"9000": 0})
         assert good(alice) == {"9000": 20, "9002": 20}
+
+
+def test_websockets_end_that_are_denied_and_neither_others_nor_requests_of_the_same_callers(dock: MeshNamespace) -> None:
+    chat, news = "hall:8080/chat", "hall:8080/news"
+    with ExitStack() as stack:
+        alice = stack.enter_context(holding_connections(dock, "alice", chat, news, number=5))
+        bob = stack.enter_context(holding_connections(dock, "bob", chat, number=5))
+        team = {"when": [{"key": "request.headers[x-team]", "values": ["red"]}]}
+        objects.apply(dock, authorization_policy("team", "DENY", rule(source={"principals": [BOB]}) | team, app="hall"))
+        objects.apply(
+            dock, authorization_policy("not-alice", "DENY", rule(source={"principals": [ALICE]}, to={"paths": ["/chat"]}), app="hall")
+        )
+        expect(alice, {"8080/chat": 0, "8080/news": 5})
+        # Nobody has kept the headers with which they began.
+        assert good(bob) == {"8080/chat": 5}
+        assert ask(dock, "alice", "http", "hall", 8080, path="/other")["status"] == 200
+        objects.apply(dock, authorization_policy("bob", "ALLOW", rule(source={"principals": [BOB]}), app="hall"))
+        expect(alice, {"8080/chat": 0, "8080/news": 0})
+        assert good(bob) == {"8080/chat": 5}
+
+
+def test_plain_websockets_end_when_only_mutual_tls_is_taken_and_no_others(dock: MeshNamespace) -> None:
+    plain = [f"{address}/chat" for address in addresses(dock, "hall", 8080)]
+    with ExitStack() as stack:
+        outside = stack.enter_context(holding_connections(dock, "outside", *plain, number=3))
+        alice = stack.enter_context(holding_connections(dock, "alice", "hall:8080/chat", number=3))
+        objects.apply(dock, peer_authentication("STRICT"))
+        expect(outside, {"8080/chat": 0})
+        assert good(alice) == {"8080/chat": 3}
 
 
 def test_an_agent_that_was_killed_ends_them_when_it_is_back(dock: MeshNamespace) -> None:

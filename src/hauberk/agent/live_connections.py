@@ -1,6 +1,7 @@
 """The connections of bytes to a pod's program that are open: who made each, as its sidecar saw and decided it.
 
-Read from the lines that the sidecar writes when such a connection is made and when it ends. No other place knows all of it: the kernel
+A request that was upgraded, to a WebSocket for instance, is one from then on. Read from the lines that the sidecar writes when such a
+connection is made and when it ends. No other place knows all of it: the kernel
 has addresses and no identities, and not even whether a connection came through mutual TLS. What is open is on disk as well, for the
 agent that follows this one: a journal to which as little is added as was written.
 """
@@ -13,14 +14,38 @@ from pathlib import Path
 from typing import Any, Final
 
 from hauberk.kit.log import logger
+from hauberk.translate.access_log import LONGEST, UPGRADE_KIND
 
 # A quotation mark inside of a value is escaped: no caller can write these.
 _BEGUN: Final = b'"e":"TcpUpstreamConnected"'
 _ENDED: Final = b'"e":"TcpConnectionEnd"'
+_UPGRADED: Final = b'"e":"DownstreamTunnelSuccessfullyEstablished"'
+_UPGRADE_OVER: Final = b'"e":"DownstreamEnd"'
+# These are no records: a request that was upgraded has a line of its own when it is over.
+_NO_RECORDS: Final = (_BEGUN, _UPGRADED, _UPGRADE_OVER)
+_EVENTS: Final = (*_NO_RECORDS, _ENDED)
+# Over HTTP/2 a program is sent many requests by one connection, which cannot end for one of them.
+_OF_ONE_REQUEST: Final = "HTTP/1.1"
 _MOST: Final = 100_000  # connections of one pod; what a sidecar that has gone mad writes must not fill the memory
 _LONGEST_JOURNAL: Final = 1 << 20  # bytes beyond which it is written anew if most of it is about connections that have ended
 
 _log = logger("records")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upgrade:
+    """The request that a connection began as; `client` is the address of who sent it, as trusted hops name it.
+
+    `host` and `path` are empty if they were too long to be written down. `near` and `far` are the ends of the sidecar's connection to the
+    program, which is for this request alone; that to the caller need not be.
+    """
+
+    method: str
+    host: str
+    path: str
+    client: str
+    near: str
+    far: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,22 +56,23 @@ class LiveConnection:
     called: str
     identity: str = ""
     server_name: str = ""
+    upgrade: Upgrade | None = None
 
     @property
     def caller_host(self) -> str:
-        return _host(self.caller)
+        return host_of(self.caller)
 
     @property
     def caller_port(self) -> int:
-        return _port(self.caller)
+        return port_of(self.caller)
 
     @property
     def called_host(self) -> str:
-        return _host(self.called)
+        return host_of(self.called)
 
     @property
     def called_port(self) -> int:
-        return _port(self.called)
+        return port_of(self.called)
 
 
 class LiveConnections:
@@ -58,12 +84,12 @@ class LiveConnections:
         self._written = 0
 
     def take(self, lines: list[bytes]) -> list[bytes]:
-        """All lines but those that tell of a beginning, which are no records; what they and the ends say is remembered."""
-        about = [line for line in lines if line[:1] == b"{" and (_BEGUN in line or _ENDED in line)]
+        """The lines that are records; what is said of beginnings and ends is remembered."""
+        about = [line for line in lines if line[:1] == b"{" and _any(_EVENTS, line)]
         if not about:
             return lines
         self._note(about)
-        return [line for line in lines if _BEGUN not in line or line[:1] != b"{"]
+        return [line for line in lines if line[:1] != b"{" or not _any(_NO_RECORDS, line)]
 
     def all(self) -> tuple[LiveConnection, ...]:
         """Those that are open, as far as is known; some may have ended with an Envoy that was killed."""
@@ -78,10 +104,10 @@ class LiveConnections:
         known, added = self._known(), bytearray()
         for line in lines:
             place = _place(line)
-            if _BEGUN in line and place and (place in known or len(known) < _MOST):
+            if _begins(line) and place and (place in known or len(known) < _MOST):
                 known[place] = line
                 added += line + b"\n"
-            elif _ENDED in line and known.pop(place, None) is not None:
+            elif not _begins(line) and known.pop(place, None) is not None:
                 added += line + b"\n"
         if added:
             self._write(bytes(added))
@@ -119,24 +145,52 @@ class LiveConnections:
             self._written = len(content)
             # The last line may have been cut off.
             for line in content.split(b"\n")[:-1]:
-                if _BEGUN in line and (place := _place(line)):
+                if _begins(line) and (place := _place(line)):
                     found[place] = line
                 else:
                     found.pop(_place(line), None)
         return found
 
 
+def _any(events: Iterable[bytes], line: bytes) -> bool:
+    return any(event in line for event in events)
+
+
+def _begins(line: bytes) -> bool:
+    return _BEGUN in line or _UPGRADED in line
+
+
 def _place(line: bytes) -> str:
     """What tells a connection from all others that are open at the same time; empty if it cannot be told."""
     fields = _fields(line)
+    if fields.get("k") == UPGRADE_KIND:
+        return _place_of_upgrade(fields)
     caller, called = _text(fields, "ca"), _text(fields, "la")
-    return f"{caller}>{called}" if _port(caller) and _port(called) else ""
+    return f"{caller}>{called}" if port_of(caller) and port_of(called) else ""
+
+
+def _place_of_upgrade(fields: dict[str, Any]) -> str:
+    near, far = _text(fields, "ul"), _text(fields, "ur")
+    alone = _text(fields, "uv") == _OF_ONE_REQUEST
+    # A request that was refused an upgrade leaves the connection to the next one, which is told from it by when it came.
+    return f"{near}>{far}@{_text(fields, 't')}" if alone and port_of(near) and port_of(far) else ""
 
 
 def _read(line: bytes) -> LiveConnection:
     fields = _fields(line)
-    identity = _text(fields, "pi")
-    return LiveConnection(caller=_text(fields, "ca"), called=_text(fields, "la"), identity=identity, server_name=_text(fields, "n"))
+    return LiveConnection(
+        caller=_text(fields, "ca"),
+        called=_text(fields, "la"),
+        identity=_text(fields, "pi"),
+        server_name=_text(fields, "n"),
+        upgrade=_upgrade(fields) if fields.get("k") == UPGRADE_KIND else None,
+    )
+
+
+def _upgrade(fields: dict[str, Any]) -> Upgrade:
+    host, path = ("" if len(text) >= LONGEST else text for text in (_text(fields, "a"), _text(fields, "p")))
+    near, far = _text(fields, "ul"), _text(fields, "ur")
+    return Upgrade(method=_text(fields, "m"), host=host, path=path, client=_text(fields, "ra"), near=near, far=far)
 
 
 def _fields(line: bytes) -> dict[str, Any]:
@@ -152,10 +206,12 @@ def _text(fields: dict[str, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _host(address: str) -> str:
+def host_of(address: str) -> str:
+    """Of an address with a port."""
     return address.rpartition(":")[0].removeprefix("[").removesuffix("]")
 
 
-def _port(address: str) -> int:
+def port_of(address: str) -> int:
+    """Of an address with a port; 0 if it has none."""
     port = address.rpartition(":")[2]
     return int(port) if port.isascii() and port.isdigit() else 0

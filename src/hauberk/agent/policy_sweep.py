@@ -3,6 +3,9 @@
 A sidecar decides when a connection is made and never again. So whenever it has taken on something else to decide by, all that is open
 is asked about once more, and what would be refused now is ended. What it has taken on and was not asked about is on disk: an agent
 that was killed in the middle, or had no control plane to ask, does it later.
+
+What ends is the connection from the caller; of a request that was upgraded (a WebSocket) that to the program, since by its caller's
+connection other requests may come.
 """
 
 import asyncio
@@ -11,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, NoReturn, Protocol
 
-from hauberk.agent.live_connections import LiveConnection
+from hauberk.agent.live_connections import LiveConnection, host_of, port_of
 from hauberk.agent.sidecar_pod import PodRef
 from hauberk.kit.backoff import Backoff
 from hauberk.kit.log import logger
@@ -129,10 +132,17 @@ class PolicySweep:
         return 0
 
     async def _end_those(self, pod: PodRef, refused: Sequence[LiveConnection]) -> int:
-        places = {(each.caller_host, each.caller_port) for each in refused}
-        if not places:
+        callers = {(each.caller_host, each.caller_port) for each in refused if each.upgrade is None}
+        upgrades = {(*_parts(each.upgrade.near), *_parts(each.upgrade.far)) for each in refused if each.upgrade is not None}
+        if not callers and not upgrades:
             return 0
-        return await self._end(pod, lambda each: each.local_port == INBOUND_PORT and (each.remote, each.remote_port) in places)
+
+        def condemned(each: Connection) -> bool:
+            if (each.local, each.local_port, each.remote, each.remote_port) in upgrades:
+                return True
+            return each.local_port == INBOUND_PORT and (each.remote, each.remote_port) in callers
+
+        return await self._end(pod, condemned)
 
     async def _refused(self, pod: PodRef, found: Sequence[LiveConnection]) -> list[LiveConnection] | None:
         """Those that policy allows no longer; None if nobody knows at present."""
@@ -150,14 +160,21 @@ class PolicySweep:
         return refused
 
 
+def _parts(address: str) -> tuple[str, int]:
+    return host_of(address), port_of(address)
+
+
 def _asked(connection: LiveConnection) -> dict[str, object]:
-    return {
+    asked: dict[str, object] = {
         "identity": connection.identity,
         "address": connection.caller_host,
         "destination": connection.called_host,
         "port": connection.called_port,
         "serverName": connection.server_name,
     }
+    if (upgrade := connection.upgrade) is not None:
+        asked["request"] = {"method": upgrade.method, "host": upgrade.host, "path": upgrade.path, "client": upgrade.client}
+    return asked
 
 
 def _read(path: Path) -> dict[str, str]:

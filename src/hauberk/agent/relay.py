@@ -11,11 +11,11 @@ from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
 from hauberk.agent.sds import TRUST, Secrets
-from hauberk.envoy.name import REVOKED, VIRTUAL_INBOUND, VIRTUAL_OUTBOUND
+from hauberk.envoy.name import INBOUND, INBOUND_PASSTHROUGH, REVOKED, VIRTUAL_INBOUND, VIRTUAL_OUTBOUND
 from hauberk.translate import revocation, tcp_authorization
 from hauberk.xds.client import EVERYTHING, DeltaClient, Received, ResourcePool
 from hauberk.xds.layers import Layer, ResourceSet
-from hauberk.xds.resource import CLUSTER, EXTENSION, LISTENER, SECRET, Resource
+from hauberk.xds.resource import CLUSTER, EXTENSION, LISTENER, ROUTES, SECRET, Resource
 from hauberk.xds.session import DeltaSession
 from hauberk.xds.stream import DeltaStream
 from hauberk.xds.update import Rejection
@@ -27,6 +27,7 @@ _OWN = frozenset({SECRET, EXTENSION})
 # All other filters' configurations are the control plane's.
 _OWN_EXTENSIONS = frozenset({revocation.HTTP, revocation.TCP})
 _DECIDE_ON_CONNECTIONS = frozenset({VIRTUAL_INBOUND, tcp_authorization.MUTUAL, tcp_authorization.PLAIN})
+_DECISIVE = (EXTENSION, LISTENER, ROUTES)
 _Key = tuple[str, str]  # type and name of a resource
 
 
@@ -110,15 +111,15 @@ class Relay:
 
     @property
     def connections_rule(self) -> str | None:
-        """What Envoy goes by when it takes connections of bytes: another text whenever that is something else.
+        """What Envoy goes by when it takes connections of bytes, or requests that become such: another text whenever that is another.
 
         None while an answer of Envoy's is awaited, or it has none.
         """
         session = self._downstream.session if self._downstream is not None else None
-        if session is None or self._pending or not all(session.settled(kind) for kind in (EXTENSION, LISTENER)):
+        if session is None or self._pending or not all(session.settled(kind) for kind in _DECISIVE):
             return None
-        found = (resource for layer in self._accepted() for resource in layer)
-        return " ".join(sorted(f"{each.name}={each.version}" for each in found if each.name in _DECIDE_ON_CONNECTIONS))
+        found = (resource for layer in self._accepted() for resource in layer if _decides(resource))
+        return " ".join(sorted(f"{each.name}={each.version}" for each in found))
 
     # --- the control plane's side
 
@@ -288,6 +289,13 @@ class Relay:
         if self._send is not None:
             for request in requests:
                 self._send(request)
+
+
+def _decides(resource: Resource) -> bool:
+    """Whether what is open may have been refused under another such resource. Routes are named as the clusters that they lead to."""
+    if resource.type_url == ROUTES:
+        return resource.name == INBOUND_PASSTHROUGH or resource.name.startswith(f"{INBOUND}|")
+    return resource.name in _DECIDE_ON_CONNECTIONS
 
 
 def _refuses_own(session: DeltaSession) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+INBOUND: Final = "inbound"  # where names begin of what leads to a port of the program
 PASSTHROUGH: Final = "PassthroughCluster"
 INBOUND_PASSTHROUGH: Final = "InboundPassthroughCluster"
 BLACK_HOLE: Final = "BlackHoleCluster"
@@ -38,7 +39,7 @@ def outbound(port: int, host: str) -> ClusterName:
 
 
 def inbound(port: int) -> ClusterName:
-    return ClusterName("inbound", port)
+    return ClusterName(INBOUND, port)
 
 
 def revoked_name(what: str) -> str:

@@ -14,6 +14,8 @@ from typing import Final
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import base_pb2
 from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
+from envoy.config.route.v3 import route_components_pb2
+from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from google.protobuf import struct_pb2
@@ -43,7 +45,7 @@ AUDIT_PREFIX: Final = "hauberk_audit_"
 ESTABLISHED_STATE: Final = "hauberk.established"
 
 # Longer texts are cut: one request must not fill the agent's memory.
-_LONGEST: Final = 1024
+LONGEST: Final = 1024
 
 # Every key costs every request a little: what the reader knows anyway (its own pod's address and identity) is not written, nor what
 # says nothing (the caller's port).
@@ -61,13 +63,13 @@ _ALWAYS: Final = {
 _REQUEST: Final = {
     "us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",  # microseconds from the request's first to the response's last byte
     "m": "%REQ(:METHOD)%",
-    "a": f"%REQ(:AUTHORITY):{_LONGEST}%",
-    "p": f"%REQ(:PATH):{_LONGEST}%",  # with the query; on the destination's side after normalization
+    "a": f"%REQ(:AUTHORITY):{LONGEST}%",
+    "p": f"%REQ(:PATH):{LONGEST}%",  # with the query; on the destination's side after normalization
     "v": "%PROTOCOL%",  # HTTP/1.0, HTTP/1.1, HTTP/2
     "s": "%RESPONSE_CODE%",  # 0: the caller went away before there was an answer
     "g": "%GRPC_STATUS_NUMBER%",
-    "r": f"%REQ(X-REQUEST-ID):{_LONGEST}%",
-    "tp": f"%REQ(TRACEPARENT):{_LONGEST}%",  # 00-TRACE-SPAN-FLAGS
+    "r": f"%REQ(X-REQUEST-ID):{LONGEST}%",
+    "tp": f"%REQ(TRACEPARENT):{LONGEST}%",  # 00-TRACE-SPAN-FLAGS
     # Why it ended as it did. rbac_access_denied_matched_policy[NAME]: denied by NAME; [none]: no ALLOW matched. It also holds the
     # reason why a connection failed.
     "x": "%RESPONSE_CODE_DETAILS%",
@@ -126,6 +128,26 @@ _CONNECTION_DECISION: Final = {
     "ap": f"%FILTER_STATE({AUDIT_STATE}:PLAIN)%",
 }
 
+UPGRADE_KIND: Final = "u"
+# Lines of requests that want another protocol on their connection ("k": "u"), such as WebSockets: one when it has been agreed to, and
+# one when it is over, or was refused. No records, those are requests' lines like any others: they tell what is open, and what policy
+# can be asked about it. A text that was cut is as long as `LONGEST`.
+_UPGRADE: Final = {
+    "t": "%START_TIME(%s%6f)%",
+    "e": "%ACCESS_LOG_TYPE%",  # DownstreamTunnelSuccessfullyEstablished, DownstreamEnd
+    "ca": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
+    "la": "%DOWNSTREAM_LOCAL_ADDRESS%",
+    "ra": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",  # address of the client, as trusted hops name it
+    "n": "%REQUESTED_SERVER_NAME%",
+    "pi": "%DOWNSTREAM_PEER_URI_SAN%",
+    "m": "%REQ(:METHOD)%",
+    "a": f"%REQ(:AUTHORITY):{LONGEST}%",
+    "p": f"%PATH(NQ:PATH):{LONGEST}%",  # without the query, which no policy asks about and which may hold what is secret
+    "ul": "%UPSTREAM_LOCAL_ADDRESS%",  # both ends of the connection to the program
+    "ur": "%UPSTREAM_REMOTE_ADDRESS%",
+    "uv": "%UPSTREAM_PROTOCOL%",  # only of HTTP/1.1 is a connection that one request has for itself
+}
+
 # Why the handshake failed.
 _HANDSHAKE: Final = {"tf": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%"}
 
@@ -141,6 +163,7 @@ OUTBOUND_REQUEST: Final = _line("h", "o", _ALWAYS, _REQUEST, _OUTBOUND)
 INBOUND_REQUEST: Final = _line("h", "i", _ALWAYS, _REQUEST, _INBOUND, _REQUEST_DECISION)
 OUTBOUND_CONNECTION: Final = _line("t", "o", _ALWAYS, _CONNECTION, _OUTBOUND)
 INBOUND_CONNECTION: Final = _line("t", "i", _ALWAYS, _CONNECTION, _INBOUND, _BEGIN_OR_END, _CONNECTION_DECISION)
+INBOUND_UPGRADE: Final = _line(UPGRADE_KIND, "i", _UPGRADE)
 INBOUND_FAILURE: Final = _line("l", "i", _ALWAYS, _CONNECTION, _INBOUND, _HANDSHAKE)
 
 
@@ -149,6 +172,18 @@ def failed_connections() -> accesslog_pb2.AccessLogFilter:
     expression = cel_pb2.ExpressionFilter(expression=f"!('{ESTABLISHED_STATE}' in filter_state)")
     extension = accesslog_pb2.ExtensionFilter(name="envoy.access_loggers.extension_filters.cel", typed_config=any_(expression))
     return accesslog_pb2.AccessLogFilter(extension_filter=extension)
+
+
+def no_upgrade_yet() -> accesslog_pb2.AccessLogFilter:
+    """All but what is written besides when an upgrade has succeeded: a request has one record, when it is over."""
+    established = accesslog_pb2.LogTypeFilter(types=[AccessLogType.DownstreamTunnelSuccessfullyEstablished], exclude=True)
+    return accesslog_pb2.AccessLogFilter(log_type_filter=established)
+
+
+def upgrades() -> accesslog_pb2.AccessLogFilter:
+    """Requests for another protocol. By HTTP/2 they are written otherwise (RFC 8441), which Envoy reads as if they were not."""
+    header = route_components_pb2.HeaderMatcher(name="upgrade", present_match=True)
+    return accesslog_pb2.AccessLogFilter(header_filter=accesslog_pb2.HeaderFilter(header=header))
 
 
 def access_log(keys: Mapping[str, str], when: accesslog_pb2.AccessLogFilter | None = None) -> accesslog_pb2.AccessLog:

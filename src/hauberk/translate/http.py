@@ -15,7 +15,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from hauberk.api.mesh_config import Normalization
 from hauberk.envoy.message import ads, any_, boolean, duration
 from hauberk.translate import connection, jwt, one_token, revocation
-from hauberk.translate.access_log import INBOUND_REQUEST, OUTBOUND_REQUEST, access_log
+from hauberk.translate.access_log import INBOUND_REQUEST, INBOUND_UPGRADE, OUTBOUND_REQUEST, access_log, no_upgrade_yet, upgrades
 from hauberk.translate.deny_reason import tells_reason
 from hauberk.translate.external_authorization import custom_filters
 from hauberk.translate.limits import Limits
@@ -72,7 +72,10 @@ def outbound_http(stat_prefix: str, routes: str) -> listener_components_pb2.Filt
 
 def inbound_http(stat_prefix: str, routes: str, limits: Limits, *, mutual: bool) -> listener_components_pb2.Filter:
     """Requests to the pod's program; `mutual`: from a sidecar that has proven its identity."""
-    hcm = _hcm(f"inbound_{stat_prefix}", routes, INBOUND_FILTERS if mutual else PLAIN_INBOUND_FILTERS, (access_log(INBOUND_REQUEST),))
+    logs = access_log(INBOUND_REQUEST, no_upgrade_yet()), access_log(INBOUND_UPGRADE, upgrades())
+    hcm = _hcm(f"inbound_{stat_prefix}", routes, INBOUND_FILTERS if mutual else PLAIN_INBOUND_FILTERS, logs)
+    # What is open is known while it is open, so that it can end when policy changes.
+    hcm.access_log_options.flush_log_on_tunnel_successfully_established = True
     # A caller must not be able to claim somebody else's certificate, or address.
     hcm.forward_client_cert_details = Hcm.ForwardClientCertDetails.SANITIZE
     hcm.original_ip_detection_extensions.append(client_address(limits.trusted_hops))

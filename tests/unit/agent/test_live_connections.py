@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hauberk.agent.live_connections import LiveConnection, LiveConnections
+from hauberk.agent.live_connections import LiveConnection, LiveConnections, Upgrade
 
 ALICE = "spiffe://cluster.local/ns/shop/sa/alice"
 
@@ -20,6 +20,20 @@ def ended(port: int = 5000, *, caller: str = "10.0.0.1") -> bytes:
 
 def line(what: str, caller: str, **more: str) -> bytes:
     return json.dumps({"k": "t", "e": what, "ca": caller, "la": "10.0.0.9:9000", **more}, separators=(",", ":")).encode()
+
+
+def upgrade(what: str, near: int = 7000, **more: str) -> bytes:
+    fields = {"k": "u", "e": what, "ca": "10.0.0.1:5000", "la": "10.0.0.9:8080", "ra": "192.0.2.7", "m": "GET", "a": "web", "p": "/chat"}
+    ends = {"ul": f"10.0.0.9:{near}", "ur": "10.0.0.9:8080", "uv": "HTTP/1.1", "t": "1"}
+    return json.dumps(fields | ends | more, separators=(",", ":")).encode()
+
+
+def upgraded(near: int = 7000, **more: str) -> bytes:
+    return upgrade("DownstreamTunnelSuccessfullyEstablished", near, **more)
+
+
+def over(near: int = 7000, **more: str) -> bytes:
+    return upgrade("DownstreamEnd", near, **more)
 
 
 @pytest.fixture
@@ -89,3 +103,35 @@ def test_of_a_pod_that_is_gone_nothing_is_kept(live: LiveConnections, tmp_path: 
     live.take([begun()])
     live.forget()
     assert [*(tmp_path / "connections").iterdir()] == []
+
+
+def test_an_upgraded_request_is_open_until_it_is_over_and_neither_is_a_record(live: LiveConnections) -> None:
+    assert live.take([upgraded(pi=ALICE, n="outbound_.80"), upgraded(7001)]) == []
+    (first, _) = live.all()
+    request = Upgrade(method="GET", host="web", path="/chat", client="192.0.2.7", near="10.0.0.9:7000", far="10.0.0.9:8080")
+    assert first == LiveConnection(
+        caller="10.0.0.1:5000", called="10.0.0.9:8080", identity=ALICE, server_name="outbound_.80", upgrade=request
+    )
+    assert live.take([over()]) == []
+    assert [each.upgrade and each.upgrade.near for each in live.all()] == ["10.0.0.9:7001"]
+
+
+def test_many_upgraded_requests_of_one_caller_and_its_connections_are_told_apart(live: LiveConnections, tmp_path: Path) -> None:
+    live.take([begun(), upgraded(7000), upgraded(7001), over(7000), ended()])
+    assert [each.upgrade and each.upgrade.near for each in live.all()] == ["10.0.0.9:7001"]
+    assert LiveConnections(tmp_path / "connections" / "u-1.jsonl").all() == live.all()
+
+
+def test_the_end_of_a_request_that_was_not_upgraded_ends_no_other(live: LiveConnections) -> None:
+    live.take([over(t="1"), upgraded(t="2"), over(t="1")])
+    assert len(live.all()) == 1
+
+
+def test_a_connection_that_carries_many_requests_is_not_taken_for_one(live: LiveConnections) -> None:
+    assert live.take([upgraded(uv="HTTP/2"), upgraded(ul=""), over(uv="HTTP/2")]) == []
+    assert live.all() == ()
+
+
+def test_a_path_that_was_cut_off_is_not_known(live: LiveConnections) -> None:
+    live.take([upgraded(p="/" + "x" * 1023)])
+    assert [each.upgrade and each.upgrade.path for each in live.all()] == [""]

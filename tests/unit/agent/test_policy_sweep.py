@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from hauberk.agent import policy_sweep
-from hauberk.agent.live_connections import LiveConnection
+from hauberk.agent.live_connections import LiveConnection, Upgrade
 from hauberk.agent.policy_sweep import PolicySweep
 from hauberk.agent.sidecar_pod import PodRef
 from hauberk.kit.backoff import Backoff
@@ -34,6 +34,7 @@ class World:
         self.open: dict[str, tuple[LiveConnection, ...]] = {
             "web": (made("10.0.0.1:1", ALICE), made("10.0.0.2:2", BOB), made("[fd00::1]:3", ALICE))
         }
+        self.sockets: list[Connection] = []
         self.refuses: set[str] = set()
         self.away = 0
         self.questions: list[Any] = []
@@ -49,7 +50,7 @@ class World:
     async def end(self, pod: PodRef, condemned: Callable[[Connection], bool]) -> int:
         held = [Connection("10.0.0.9", 15006, each.caller_host, each.caller_port) for each in self.open[pod.uid]]
         others = [Connection("10.0.0.9", 9000, "10.0.0.1", 1)]  # of the program itself
-        found = [each for each in (*held, *others) if condemned(each) and each not in self.ended]
+        found = [each for each in dict.fromkeys((*held, *others, *self.sockets)) if condemned(each) and each not in self.ended]
         self.ended += found
         return len(found)
 
@@ -152,6 +153,22 @@ async def test_a_pod_that_is_gone_is_forgotten_and_holds_nobody_up(world: World)
         world.change("d2", uid="db")
         await world.swept('"d2"')
     assert '"web"' not in world.path.read_text()
+
+
+async def test_an_upgraded_request_ends_at_its_program_and_its_callers_connection_goes_on(world: World) -> None:
+    near, far = "10.0.0.9:7000", "10.0.0.9:8080"
+    request = Upgrade(method="GET", host="web", path="/chat", client="192.0.2.7", near=near, far=far)
+    chat = LiveConnection(caller="10.0.0.1:1", called=far, identity=ALICE, upgrade=request)
+    world.open["web"] = (chat, made("10.0.0.2:2", BOB))
+    held = [("10.0.0.9", 15006, "10.0.0.1", 1), ("10.0.0.9", 8080, "10.0.0.9", 7000), ("10.0.0.9", 7000, "10.0.0.9", 8080)]
+    world.sockets = [Connection(*each) for each in (*held, ("10.0.0.9", 7000, "10.0.0.3", 8080))]
+    world.refuses = {ALICE}
+    async with asyncio.timeout(5), world.running():
+        await world.swept('"1"')
+    assert world.ended == [Connection("10.0.0.9", 7000, "10.0.0.9", 8080)]
+    (asked, other) = world.questions[0]["connections"]
+    assert asked["request"] == {"method": "GET", "host": "web", "path": "/chat", "client": "192.0.2.7"}
+    assert "request" not in other
 
 
 def made(caller: str, identity: str) -> LiveConnection:

@@ -8,6 +8,8 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.base_pb2 import Node
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.route.v3.route_components_pb2 import VirtualHost
+from envoy.config.route.v3.route_pb2 import RouteConfiguration
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 from google.rpc.status_pb2 import Status
@@ -20,7 +22,7 @@ from hauberk.identity.svid import X509Svid
 from hauberk.identity.trust import Trust
 from hauberk.xds.encode import encode_resources, encode_response
 from hauberk.xds.layers import Layer, ResourceSet
-from hauberk.xds.resource import CLUSTER, EXTENSION, LISTENER, SECRET, Resource
+from hauberk.xds.resource import CLUSTER, EXTENSION, LISTENER, ROUTES, SECRET, Resource
 from hauberk.xds.stream import DeltaStream
 from hauberk.xds.update import Update
 
@@ -522,3 +524,24 @@ def test_a_policy_that_envoy_refuses_does_not_keep_it_from_proving_its_certifica
     assert plane.answers()["e1"] == "policy: bad"
     assert relay.acknowledged is made
     assert [rejection.name for rejection in relay.rejections] == ["policy"]
+
+
+def routes(name: str, host: str = "") -> Resource:
+    return Resource.of(RouteConfiguration(name=name, virtual_hosts=[VirtualHost(name=host, domains=["*"])] if host else []), name)
+
+
+@pytest.mark.parametrize(("name", "decides"), [("inbound|8080||", True), ("InboundPassthroughCluster", True), ("80", False)])
+def test_another_route_to_the_program_is_another_rule_for_what_is_open(relay: Relay, name: str, decides: bool) -> None:
+    plane = FakeControlPlane(relay)
+    configure(relay, plane)
+    envoy = FakeEnvoy(relay)
+    envoy.start()
+    envoy.ask(ROUTES, (name,))
+    plane.tell(routes(name), nonce="r1")
+    assert relay.connections_rule is None, "Envoy has not answered"
+    envoy.answer()
+    before = relay.connections_rule
+    plane.tell(routes(name, "another"), nonce="r2")
+    envoy.answer()
+    assert before is not None
+    assert (relay.connections_rule != before) is decides

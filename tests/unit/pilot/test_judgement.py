@@ -10,7 +10,7 @@ from hauberk.pilot.judgement import OpenConnection, UpgradedRequest, judge
 ALICE, BOB = (f"spiffe://cluster.local/ns/shop/sa/{name}" for name in ("alice", "bob"))
 
 
-CHAT = UpgradedRequest(method="GET", host="web", path="/chat?room=1", client="192.0.2.7")
+CHAT = UpgradedRequest(method="GET", host="web", path="/chat", client="192.0.2.7")
 
 
 def judged(*objects: ApiObject, of: str = "web-1", port: int = 9000, request: UpgradedRequest | None = None) -> list[bool]:

@@ -3,7 +3,14 @@ from __future__ import annotations
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 
 from hauberk.translate import access_log
-from hauberk.translate.access_log import INBOUND_CONNECTION, INBOUND_FAILURE, INBOUND_REQUEST, OUTBOUND_CONNECTION, OUTBOUND_REQUEST
+from hauberk.translate.access_log import (
+    INBOUND_CONNECTION,
+    INBOUND_FAILURE,
+    INBOUND_REQUEST,
+    INBOUND_UPGRADE,
+    OUTBOUND_CONNECTION,
+    OUTBOUND_REQUEST,
+)
 
 ALL = (INBOUND_CONNECTION, INBOUND_FAILURE, INBOUND_REQUEST, OUTBOUND_CONNECTION, OUTBOUND_REQUEST)
 
@@ -14,7 +21,7 @@ def test_every_line_says_what_it_is_about_who_wrote_it_and_when() -> None:
 
 
 def test_no_text_of_a_caller_is_written_without_an_end() -> None:
-    for keys in ALL:
+    for keys in (*ALL, INBOUND_UPGRADE):
         assert all(value.endswith(":1024%") for value in keys.values() if value.startswith("%REQ(") and "METHOD" not in value)
 
 
