@@ -40,7 +40,7 @@ def _verified(asked: Asked, rules: tuple[TokenRule, ...]) -> tuple[Layer, Claims
     if asked.question.token is not None:
         request = with_token(request, asked.question.token, issuers)
     found = authenticate(request, issuers, asked.now)
-    where = f" in {found.place}" if found.place else ""
+    where = f" in {found.place.told}" if found.place else ""
     if not found.passes:
         because = f"the token{where} is refused: {found.reason}{_without_keys(rules)}"
         return Layer("jwt", Outcome.DENY, because, found.status), None

@@ -28,6 +28,11 @@ class TokenPlace:
         return f"{self.kind}[{self.name}]{f'[{self.prefix}]' if self.prefix else ''}"
 
     @property
+    def told(self) -> str:
+        """As people are told of it."""
+        return f"{'parameter' if self.kind == 'param' else self.kind} `{self.name}`"
+
+    @property
     def scheme(self) -> str:
         """What the prefix names as `Bearer ` does; programs compare it without case (RFC 9110, 11.1), the sidecar does not."""
         found = _SCHEME.fullmatch(self.prefix)

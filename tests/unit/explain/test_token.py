@@ -45,6 +45,7 @@ def test_a_bad_token_is_401_and_a_wrong_audience_403() -> None:
     found = ask(ORDERS, POLICY, TOKENS, token=token(aud="bank"))
     assert (found.answer.word, found.answer.status) == ("deny", 403)
     assert layer(found, "authorization").outcome == "skipped"
+    assert "the token in header `authorization` is refused" in layer(found, "jwt").because
 
 
 def test_without_a_token_the_request_goes_on_without_claims() -> None:
