@@ -105,17 +105,17 @@ def _partly_known(policy: NormalPolicy, facts: Facts, unknown: frozenset[Kind], 
     trace = trace_policy(bare, facts)
     rules = tuple(
         _uncertain(each, found, policy.key, origins)
-        if each.outcome == "matched" and (found := unknown_questions(rule, unknown))
+        if each.outcome == "matched" and (found := questions_about(rule, unknown))
         else _rule_line(each, policy.key, origins)
         for rule, each in zip(policy.rules, trace.rules, strict=True)
     )
     return _policy_line(trace, rules, origins)
 
 
-def unknown_questions(rule: NormalRule, unknown: frozenset[Kind]) -> tuple[Asking, ...]:
-    """The questions of a rule that nobody can answer."""
+def questions_about(rule: NormalRule, kinds: frozenset[Kind]) -> tuple[Asking, ...]:
+    """The questions of a rule about these kinds, such as those that nobody can answer."""
     alternatives = (*rule.sources, *rule.operations, rule.conditions)
-    return tuple(each for alternative in alternatives for each in alternative if each.attribute.kind in unknown)
+    return tuple(each for alternative in alternatives for each in alternative if each.attribute.kind in kinds)
 
 
 def _uncertain(trace: RuleTrace, asked: tuple[Asking, ...], policy: ObjectKey, origins: Origins) -> RuleLine:

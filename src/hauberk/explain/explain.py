@@ -11,8 +11,9 @@ from hauberk.explain.authorization import Asked
 from hauberk.explain.caller import Caller, resolve_caller
 from hauberk.explain.destination import Destination, Target, resolve_destination
 from hauberk.explain.explanation import Answer, Explanation, Layer, Outcome
-from hauberk.explain.judging import asks_unknown_address, judge
+from hauberk.explain.judging import asks_unknown_address, judge, ruleset_of
 from hauberk.explain.layers import interception_layer, mtls_layer, route_document, route_layer, server_name, unrouted_layer
+from hauberk.explain.lookalikes import taken_away
 from hauberk.explain.places import NO_ORIGINS, Origins
 from hauberk.explain.question import Question
 from hauberk.mesh.protocol import Protocol
@@ -20,7 +21,7 @@ from hauberk.mesh.snapshot import MeshSnapshot
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)  # for questions without a token
 UNKNOWN_ADDRESS: Final = "policies ask about addresses that are not known here: tell the caller's (fromAddress, --from-address)"
-LAYERS = ("route", "interception", "mtls", "jwt", "custom", "authorization", "rateLimit")
+LAYERS = ("route", "interception", "mtls", "custom", "jwt", "authorization", "rateLimit")
 
 
 def explain(
@@ -124,6 +125,11 @@ def _warnings(way: _Way) -> list[str]:
         port = destination.port.port if destination.port else question.port
         found.append(f"port {port} is bytes to the sidecars ({destination.protocol.value}): method and path are not looked at")
     guarded = (each for each in destination.targets if each.inbound is not None and each.number is not None)
-    if any(asks_unknown_address(_asked(way, each, None)) for each in islice(guarded, 1)):
-        found.append(UNKNOWN_ADDRESS)
+    for target in islice(guarded, 1):
+        asked = _asked(way, target, None)
+        if asks_unknown_address(asked):
+            found.append(UNKNOWN_ADDRESS)
+        if way.http and question.headers:
+            alike = taken_away(ruleset_of(asked), question.headers)
+            found += [f"header {name} is taken away: a program may take it for {other}, by which policies decide" for name, other in alike]
     return found

@@ -1,4 +1,4 @@
-"""The layers of policy: the token, the external service, authorization and rate limits, with all that is to be said about them."""
+"""The layers of policy: the external service, the token, authorization and rate limits, with all that is to be said about them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from hauberk.api.authorization_rule import Action
 from hauberk.api.mesh_config import MeshConfig
-from hauberk.explain.authorization import Asked, decider_of, partly_known_lines, policy_lines, unknown_questions
+from hauberk.explain.authorization import Asked, decider_of, partly_known_lines, policy_lines, questions_about
 from hauberk.explain.change import changes_of, distance_of
 from hauberk.explain.explanation import Answer, Layer, Outcome, PolicyLine, Tried
 from hauberk.explain.layers import trust_domains
@@ -21,8 +21,9 @@ from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.policy.attribute import Kind
 from hauberk.policy.decision import Meshwide, build_ruleset
 from hauberk.policy.facts import Facts, observe
+from hauberk.policy.identifier import RuleId
 from hauberk.policy.ruleset import Paths, Ruleset
-from hauberk.policy.verdict import EXTERNAL, NO_ALLOW_MATCHED, NO_PROVIDER, Judgement, Verdict
+from hauberk.policy.verdict import NO_ALLOW_MATCHED, NO_PROVIDER, Verdict
 
 _MORE_THAN_A_VERDICT: Final = frozenset({Action.CUSTOM, Action.AUDIT})
 _KEPT: Final = 256  # sets of policies that are ready to be asked
@@ -69,9 +70,7 @@ def _ready(snapshot: MeshSnapshot, inbound: Inbound) -> _Ready:
     key = id(inbound.policies), id(inbound.limits), id(snapshot)
     if key not in _rulesets:
         ruleset = build_ruleset(inbound.policies, meshwide(snapshot), inbound.limits)
-        asked = (
-            each.attribute.kind for policy in ruleset.policies for rule in policy.rules for each in unknown_questions(rule, _ADDRESSES)
-        )
+        asked = (each.attribute.kind for policy in ruleset.policies for rule in policy.rules for each in questions_about(rule, _ADDRESSES))
         _rulesets[key] = _Ready((inbound.policies, inbound.limits, snapshot), ruleset, frozenset(asked))
         if len(_rulesets) > _KEPT:
             _rulesets.popitem(last=False)
@@ -88,28 +87,40 @@ def judge(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Ans
     """The answer of everything that the sidecar at the end asks, after the layers `before`."""
     assert asked.target.inbound is not None
     token, claims = token_layer(asked)
-    if token.outcome is Outcome.DENY:
-        layers = (*before, token, *_not_reached("custom", "authorization", "rateLimit"))
-        return Answer(workloads=pods, verdict="deny", status=token.status, reason=token.because, decider=None, layers=layers)
     verdict = _verdict(asked, claims)
+    whom = chosen_authorizer(asked.target.inbound.policies, _authorizers(asked.snapshot)) if verdict.custom else None
+    custom = _custom(verdict, whom)
+    # An external service is asked before the token is looked at, and whom nobody can ask about is refused there too.
+    if custom.outcome is not Outcome.DENY and token.outcome is Outcome.DENY:
+        layers = (*before, custom, token, *_not_reached("authorization", "rateLimit"))
+        reason = _if_agreed(token.because, whom, allowed=False)
+        return Answer(workloads=pods, verdict="deny", status=token.status, reason=reason, decider=None, layers=layers)
     policies = _lines(asked, verdict, claims)
-    why = _why_nobody(asked) if verdict.judgement.name == NO_PROVIDER else ""
-    reason = _reason(verdict, policies, why)
-    custom, authorization = _custom(verdict, reason), _authorization(verdict, reason, http=asked.http)
-    reached = authorization if custom.outcome is not Outcome.DENY else _not_reached("authorization")[0]
+    own = _reason(verdict, policies)
+    after = (token, _authorization(verdict, own, http=asked.http))
+    reached = _not_reached("jwt", "authorization") if custom.outcome is Outcome.DENY else after
     last = limit_layer(asked.target.inbound.limits, _facts(asked, claims)) if verdict.allowed else _not_reached("rateLimit")[0]
     return Answer(
         workloads=pods,
         verdict="allow" if verdict.allowed else "deny",
         status=verdict.status if asked.http else None,
-        reason=reason,
+        reason=custom.because if custom.outcome is Outcome.DENY else _if_agreed(own, whom, allowed=verdict.allowed),
         decider=decider_of(verdict.decided_by, verdict.policies, asked.origins),
-        layers=(*before, token, custom, reached, last),
+        layers=(*before, custom, *reached, last),
         policies=policies,
         dry_run=_tried(verdict, asked),
         smallest_change=changes_of(ruleset_of(asked), _facts(asked, claims), verdict, asked),
         audit=tuple(dict.fromkeys(f"{each.namespace}/{each.policy}" for each in verdict.audited)),
     )
+
+
+def _if_agreed(reason: str, whom: Authorizer | NoAuthorizer | None, *, allowed: bool) -> str:
+    """The reason where an external service is asked first, and has the last word if it refuses."""
+    if not isinstance(whom, Authorizer):
+        return reason
+    if allowed:
+        return f"if the external service {whom.name} agrees; {reason}"
+    return f"{reason} (if the external service {whom.name}, which is asked before, refuses, its answer is the caller's)"
 
 
 def _verdict(asked: Asked, claims: Mapping[str, Any] | None) -> Verdict:
@@ -132,26 +143,19 @@ def _lines(asked: Asked, verdict: Verdict, claims: Mapping[str, Any] | None) -> 
     return partly_known_lines(asked.normal_policies, _facts(asked, claims), asked.question.unknown, asked.origins)
 
 
-def _reason(verdict: Verdict, policies: tuple[PolicyLine, ...], why_nobody: str) -> str:
-    """What decided, in one sentence; where nothing matched, what came nearest."""
+def _reason(verdict: Verdict, policies: tuple[PolicyLine, ...]) -> str:
+    """What the rules decided, in one sentence; where nothing matched, what came nearest."""
     judgement = verdict.judgement
-    rule = judgement.rule
-    if rule is not None and judgement.name not in (EXTERNAL, NO_PROVIDER):
-        action = "ALLOW" if judgement.allowed else "DENY"
-        return f"by AuthorizationPolicy {rule.namespace}/{rule.policy}, rule {rule.rule} ({action})"
-    if judgement.name == NO_ALLOW_MATCHED and (nearest := nearest_rule(policies)):
-        return f"no ALLOW rule matches; nearest is {nearest}"
+    if judgement.rule is not None:
+        return f"by {_named(judgement.rule)} ({'ALLOW' if judgement.allowed else 'DENY'})"
     if judgement.name == NO_ALLOW_MATCHED:
-        return "no ALLOW rule matches"
-    return _named(judgement, why_nobody)
+        nearest = nearest_rule(policies)
+        return f"no ALLOW rule matches; nearest is {nearest}" if nearest else "no ALLOW rule matches"
+    return judgement.reason
 
 
-def _named(judgement: Judgement, why_nobody: str) -> str:
-    if judgement.rule is None:
-        return judgement.reason
-    rule = judgement.rule
-    told = "the external service refuses" if judgement.name == EXTERNAL else f"nobody can be asked, so it is denied: {why_nobody}"
-    return f"by AuthorizationPolicy {rule.namespace}/{rule.policy}, rule {rule.rule} (CUSTOM): {told}"
+def _named(rule: RuleId) -> str:
+    return f"AuthorizationPolicy {rule.namespace}/{rule.policy}, rule {rule.rule}"
 
 
 def nearest_rule(policies: tuple[PolicyLine, ...]) -> str:
@@ -165,20 +169,15 @@ def nearest_rule(policies: tuple[PolicyLine, ...]) -> str:
     return f"AuthorizationPolicy {policy.policy}, rule {rule.index}: {rule.failed[0].text}"
 
 
-def _custom(verdict: Verdict, reason: str) -> Layer:
+def _custom(verdict: Verdict, whom: Authorizer | NoAuthorizer | None) -> Layer:
     rule = verdict.custom
     if rule is None:
         return Layer("custom", Outcome.NONE, "no CUSTOM policy matches")
-    named = f"AuthorizationPolicy {rule.namespace}/{rule.policy}, rule {rule.rule}"
-    if verdict.judgement.name in (NO_PROVIDER, EXTERNAL):
-        return Layer("custom", Outcome.DENY, reason, verdict.status)
-    return Layer("custom", Outcome.UNKNOWN, f"{named} has an external service asked, and what it answers is not known here")
-
-
-def _why_nobody(asked: Asked) -> str:
-    assert asked.target.inbound is not None
-    chosen = chosen_authorizer(asked.target.inbound.policies, _authorizers(asked.snapshot))
-    return chosen.why if isinstance(chosen, NoAuthorizer) else "the provider is not known"
+    if verdict.judgement.name == NO_PROVIDER:
+        why = whom.why if isinstance(whom, NoAuthorizer) else "no external service is asked about a connection of bytes"
+        return Layer("custom", Outcome.DENY, f"by {_named(rule)} (CUSTOM): nobody can be asked, so it is denied: {why}", verdict.status)
+    asked = f"the external service {whom.name}" if isinstance(whom, Authorizer) else "an external service"
+    return Layer("custom", Outcome.UNKNOWN, f"{_named(rule)} has {asked} asked, and what it answers is not known here")
 
 
 def _authorization(verdict: Verdict, reason: str, *, http: bool) -> Layer:

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from tests.unit.explain.meshes import ORDERS, POLICY, ask, layer
+from tests.unit.explain.meshes import AUTHORIZER, CUSTOM, ORDERS, POLICY, ask, layer
 
 from hauberk.explain.explain import LAYERS
 from hauberk.explain.question import Unanswerable
@@ -115,6 +115,28 @@ def test_a_dry_run_policy_only_tells_what_would_be() -> None:
     assert found.answer.dry_run.verdict == "deny"
 
 
+@pytest.mark.parametrize(
+    ("name", "policy", "told"),
+    [
+        ("x_tenant", "action: DENY", True),
+        ("x-tenant", "action: DENY", False),
+        ("xtenant", "action: DENY", False),
+        ("x_tenant", "action: AUDIT", False),
+    ],
+)
+def test_a_header_that_is_taken_away_is_told(name: str, policy: str, told: bool) -> None:
+    rules = 'rules: [{when: [{key: "request.headers[x-tenant]", values: [acme]}]}]'
+    about = f"""
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: tenants, namespace: shop}}
+spec: {{{policy}, {rules}}}
+"""
+    warnings = ask(ORDERS, about, **POST, headers={name: "acme"}).warnings
+    expected = ("header x_tenant is taken away: a program may take it for x-tenant, by which policies decide",)
+    assert warnings == (expected if told else ())
+
+
 def test_what_would_refuse_on_trial_is_told_where_it_is_no_rule() -> None:
     admin = POLICY.replace("methods: [GET]", "paths: [/admin]")
     dry = admin.replace("namespace: shop}", 'namespace: shop, annotations: {istio.io/dry-run: "true"}}')
@@ -125,27 +147,24 @@ def test_what_would_refuse_on_trial_is_told_where_it_is_no_rule() -> None:
 
 
 def test_a_custom_policy_leaves_the_answer_of_the_service_open() -> None:
-    settings = """
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: istio, namespace: istio-system}
-data:
-  mesh: |
-    extensionProviders:
-    - name: ask
-      envoyExtAuthzHttp: {service: authz.example.com, port: 80}
-"""
-    custom = """
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: ask, namespace: shop}
-spec: {action: CUSTOM, provider: {name: %s}, rules: [{to: [{operation: {methods: [POST]}}]}]}
-"""
-    assert layer(ask(ORDERS, settings, custom % "ask", **POST), "custom").outcome == "unknown"
-    nobody = ask(ORDERS, settings, custom % "nobody", **POST)
-    assert layer(nobody, "custom").outcome == "deny"
+    found = ask(ORDERS, AUTHORIZER, CUSTOM % "ask", **POST)
+    assert layer(found, "custom").outcome == "unknown"
+    assert (found.answer.verdict, found.answer.reason) == (
+        "allow",
+        "if the external service ask agrees; no ALLOW policy selects the workload",
+    )
+    assert layer(found, "authorization").because == "no ALLOW policy selects the workload"
+    refused = ask(ORDERS, AUTHORIZER, CUSTOM % "ask", POLICY, **POST).answer
+    assert refused.reason.endswith("(if the external service ask, which is asked before, refuses, its answer is the caller's)")
+    assert layer(ask(ORDERS, AUTHORIZER, CUSTOM % "ask", **{**POST, "method": "GET"}), "custom").outcome == "none"
+
+
+def test_what_nobody_can_be_asked_about_is_refused_before_the_token_is_looked_at() -> None:
+    nobody = ask(ORDERS, AUTHORIZER, CUSTOM % "nobody", **POST)
+    assert [each.outcome for each in nobody.answer.layers[3:]] == ["deny", "skipped", "skipped", "skipped"]
     assert "there is no extension provider nobody" in nobody.answer.reason
-    assert layer(ask(ORDERS, settings, custom % "ask", **{**POST, "method": "GET"}), "custom").outcome == "none"
+    bytes_ = ask(ORDERS, AUTHORIZER, CUSTOM % "ask", source="shop/frontend", to="orders.shop", port=9000)
+    assert "no external service is asked about a connection of bytes" in bytes_.answer.reason
 
 
 def test_settings_of_the_mesh_count() -> None:
