@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from hauberk.api.metadata import ObjectKey
-from hauberk.explain.explain import explain
+from hauberk.explain.explain import LAYERS, explain
 from hauberk.explain.explanation import Answer, Decider, Explanation, Layer, Outcome, PolicyLine, RuleLine, Tried
 from hauberk.explain.judging import nearest_rule
 from hauberk.explain.question import Question, Unanswerable
@@ -85,7 +85,7 @@ def told_by_record(record: Record) -> Explanation:
     """The same where the objects of that time are not known any more."""
     verdict, decider = verdict_of(record), decider_of(record)
     reason = plain_reason(record, decider)
-    layers = tuple(_layer(name, record, reason) for name in ("mtls", "jwt", "custom", "authorization", "rateLimit"))
+    layers = tuple(_layer(name, record, reason) for name in LAYERS[2:])
     answer = Answer(
         workloads=(str(part(record, "destination").get("pod") or ""),),
         verdict="deny" if verdict == "deny" else "allow",
@@ -132,9 +132,8 @@ def _nearest_too(reason: str, predicted: Answer) -> str:
 def _layer(name: str, record: Record, reason: str, predicted: Layer | None = None) -> Layer:
     """The layer as the record tells of it: which one refused is known, and those before it did not."""
     refusing = refusing_layer(record)
-    names = ("route", "interception", "mtls", "jwt", "custom", "authorization", "rateLimit")
     because = predicted.because if predicted and predicted.outcome in (Outcome.PASS, Outcome.NONE) else "passed"
-    if refusing is None or names.index(name) < names.index(refusing):
+    if refusing is None or LAYERS.index(name) < LAYERS.index(refusing):
         outcome = Outcome.NONE if predicted and predicted.outcome is Outcome.NONE else Outcome.PASS
         return Layer(name, outcome, because if outcome is Outcome.PASS or predicted is None else predicted.because)
     if name == refusing:

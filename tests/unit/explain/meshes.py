@@ -38,6 +38,22 @@ spec:
     when:
     - {key: "request.auth.claims[groups]", values: [writer]}
 """
+AUTHORIZER = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    extensionProviders:
+    - name: ask
+      envoyExtAuthzHttp: {service: authz.example.com, port: 80}
+"""
+CUSTOM = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: shop}
+spec: {action: CUSTOM, provider: {name: %s}, rules: [{to: [{operation: {methods: [POST]}}]}]}
+"""
 
 
 def mesh(*texts: str) -> tuple[MeshSnapshot, Origins]:

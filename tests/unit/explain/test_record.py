@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from tests.unit.explain.meshes import ORDERS, POLICY, ask, layer, mesh
+from tests.unit.explain.meshes import AUTHORIZER, ORDERS, POLICY, ask, layer, mesh
 
 from hauberk.explain.question import Unanswerable
 from hauberk.explain.record import explain_record, question_of, told_by_record
@@ -150,6 +150,12 @@ def test_who_could_not_be_asked_is_told_as_it_was_predicted() -> None:
     assert found.answer.reason == predicted.answer.reason
     assert "there is no extension provider nobody" in found.answer.reason
     assert layer(found, "custom") == layer(predicted, "custom")
+
+
+def test_whoever_was_refused_for_a_token_had_passed_the_external_service() -> None:
+    snapshot, _ = mesh(ORDERS, AUTHORIZER, CUSTOM.replace("GET", "POST").replace("nobody", "ask"))
+    found = explain_record(snapshot, record(verdict="deny", reason="token refused: Jwt is expired"))
+    assert [(each.name, each.outcome) for each in found.answer.layers[3:5]] == [("custom", "pass"), ("jwt", "deny")]
 
 
 def test_what_would_have_refused_it_is_no_change_for_what_was_refused_otherwise() -> None:

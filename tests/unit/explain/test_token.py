@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.unit.explain.meshes import ORDERS, POLICY, layer, mesh
+from tests.unit.explain.meshes import AUTHORIZER, CUSTOM, ORDERS, POLICY, layer, mesh
 
 from hauberk.explain.ask import read_question
 from hauberk.explain.explain import explain
@@ -46,6 +46,16 @@ def test_a_bad_token_is_401_and_a_wrong_audience_403() -> None:
     assert (found.answer.word, found.answer.status) == ("deny", 403)
     assert layer(found, "authorization").outcome == "skipped"
     assert "the token in header `authorization` is refused" in layer(found, "jwt").because
+
+
+def test_an_external_service_is_asked_before_the_token_is_looked_at() -> None:
+    bad = token(iss="https://other")
+    found = ask(ORDERS, TOKENS, AUTHORIZER, CUSTOM % "ask", token=bad)
+    assert [(each.name, each.outcome) for each in found.answer.layers[3:5]] == [("custom", "unknown"), ("jwt", "deny")]
+    assert found.answer.status == 401
+    assert "if the external service ask, which is asked before, refuses" in found.answer.reason
+    nobody = ask(ORDERS, TOKENS, AUTHORIZER, CUSTOM % "nobody", token=bad)
+    assert (nobody.answer.status, layer(nobody, "jwt").outcome) == (403, "skipped")
 
 
 def test_without_a_token_the_request_goes_on_without_claims() -> None:
