@@ -34,8 +34,11 @@ def _principal(value: str) -> TextPattern:
 
 
 def namespace_pattern(value: str, domains: TrustDomains) -> TextPattern:
-    """Everyone of a namespace of this mesh; each `*` in it stands for any text."""
-    return TextPattern("regex", f"{_of_mesh(domains) or '.*'}/ns/{'.*'.join(map(quote, value.split('*')))}/.*")
+    """Everyone of a namespace of this mesh; each `*` in it stands for any text without a slash.
+
+    The namespace stands behind the trust domain and nowhere else: in `…/ns/ns/sa/web` the namespace is `ns`, and not `sa`.
+    """
+    return TextPattern("regex", f"{_of_mesh(domains) or f'{SCHEME}[^/]+'}/ns/{'[^/]*'.join(map(quote, value.split('*')))}/.*")
 
 
 def service_account_pattern(value: str, policy_namespace: str, domains: TrustDomains) -> TextPattern:

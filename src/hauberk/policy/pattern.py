@@ -75,8 +75,8 @@ class ListPattern:
 
 Pattern = TextPattern | AddressPattern | PortPattern | RequestPrincipalPattern | ListPattern
 
-# Any text, then a text that stands for itself, then any text again.
-_BETWEEN: Final = re.compile(r"\.\*((?:[^\\.+*?()|\[\]{}^$]|\\.)*)(?=\.\*)")
+# Any text (or any without a slash), then a text that stands for itself, then any text of the same kind again.
+_BETWEEN: Final = re.compile(r"(\.\*|\[\^/\]\*)((?:[^\\.+*?()|\[\]{}^$]|\\.)*)(?=\1)")
 
 
 def parse_text(value: str, *, ignore_case: bool = False) -> TextPattern:
@@ -107,4 +107,4 @@ def _steady(expression: str) -> re.Pattern[str]:
 
     What stands between two stars may be taken where it is first found: whatever follows a later place follows the first one too.
     """
-    return re.compile(_BETWEEN.sub(r"(?>.*?\1)", expression))
+    return re.compile(_BETWEEN.sub(r"(?>\1?\2)", expression))

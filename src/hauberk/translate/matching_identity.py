@@ -1,7 +1,7 @@
 """Namespaces and service accounts as beginnings and whole identities, which can be looked up.
 
-A policy's namespace means every identity that names it somewhere (Istio), which only an expression can ask. But nearly all identities
-are `spiffe://DOMAIN/ns/NAMESPACE/sa/NAME` of a known trust domain, and of these one that names the namespace `shop` begins with
+A policy's namespace or account may be of any trust domain, which only an expression can ask. But nearly all identities are
+`spiffe://DOMAIN/ns/NAMESPACE/sa/NAME` of a known trust domain, and of these those of the namespace `shop` begin with
 `spiffe://DOMAIN/ns/shop/`. So who has such an identity is asked in the quicker way, everyone else in the other.
 """
 
@@ -23,8 +23,8 @@ from hauberk.translate.matching_text import Text, expression
 IDENTITY: Final = Attribute(Kind.IDENTITY)
 
 _ESCAPED: Final = re.compile(r"\\(.)")
-_NAMESPACE: Final = re.compile(r".*/ns/(?P<namespace>.+)/\.\*")
-_ACCOUNT: Final = re.compile(r".*/ns/(?P<namespace>.+)/\(\.\+/\|\)sa/(?P<account>.+)\(/\.\+\)\?")
+_NAMESPACE: Final = re.compile(r".*?/ns/(?P<namespace>.+)/\.\*")
+_ACCOUNT: Final = re.compile(r".*?/ns/(?P<namespace>.+)/\(\.\+/\|\)sa/(?P<account>.+)\(/\.\+\)\?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,15 @@ def test_a_namespace_is_compared_whole_and_its_stars_stand_for_anything() -> Non
     assert not in_namespace("sh.p")
 
 
+def test_a_namespace_is_what_stands_behind_the_trust_domain() -> None:
+    odd = "spiffe://cluster.local/ns/ns/sa/web"
+    for domains in (ALONE, TrustDomains(foreign=("other.example",))):
+        assert in_namespace("ns", odd, domains)
+        assert not in_namespace("sa", odd, domains)
+        assert not in_namespace("*a", odd, domains)
+        assert not in_namespace("shop", "spiffe://cluster.local/vm/ns/shop/sa/web", domains)
+
+
 def test_the_longest_namespace_and_the_most_stars_are_compared_in_no_time() -> None:
     for domains, domain in ((ALONE, "cluster.local"), (FEDERATED, "own.example")):
         assert not in_namespace("*a*a*a*a*a*a*a*b", f"spiffe://{domain}/ns/{'a' * 63}/sa/b", domains)
