@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any
 
@@ -21,6 +22,14 @@ class NoValue(Exception):
 
 def evaluate(expression: str, known: Mapping[str, Any]) -> Any:
     """What `expression` says; `known` has names, and under `filter_state` what is kept."""
+    parser, value = _parsed(expression)
+    parser.known = known
+    return value()
+
+
+@lru_cache(maxsize=64)
+def _parsed(expression: str) -> tuple[_Parser, Callable[[], Any]]:
+    """The reading of a long text costs far more than its evaluation, and most are asked several times."""
     tokens = []
     at = 0
     while at < len(expression):
@@ -28,10 +37,10 @@ def evaluate(expression: str, known: Mapping[str, Any]) -> Any:
         assert found, expression[at : at + 40]
         tokens.append(found[1])
         at = found.end()
-    parser = _Parser(tokens, known)
+    parser = _Parser(tokens)
     value = parser.choice()
     assert parser.at == len(tokens), tokens[parser.at :]
-    return value()
+    return parser, value
 
 
 def connection(config: set_filter_state_pb2.Config, known: Mapping[str, Any]) -> dict[str, str]:
@@ -84,8 +93,9 @@ def _text(text: str, kept: Mapping[str, str], known: Mapping[str, Any]) -> str:
 class _Parser:
     """Recursive descent; every part is a function, so that what is not asked is not evaluated."""
 
-    def __init__(self, tokens: list[str], known: Mapping[str, Any]) -> None:
-        self.tokens, self.known, self.at = tokens, known, 0
+    def __init__(self, tokens: list[str]) -> None:
+        self.tokens, self.at = tokens, 0
+        self.known: Mapping[str, Any] = {}
 
     def choice(self) -> Callable[[], Any]:
         condition = self.either()
