@@ -117,5 +117,5 @@ class Stream(RuleBasedStateMachine):
         self.settle()
 
 
-Stream.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None, derandomize=True)
+Stream.TestCase.settings = settings(max_examples=70, stateful_step_count=40, deadline=None, derandomize=True)
 test_an_envoy_converges_and_is_told_nothing_twice = Stream.TestCase
