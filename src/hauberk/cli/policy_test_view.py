@@ -16,10 +16,12 @@ Document = dict[str, Any]
 
 
 def lines(results: Sequence[Result], more: Sequence[Any] = (), *, colors: bool = False, quiet: bool = False) -> Iterator[str]:
-    """Every failure with its trace, then the sum; `more` are the answers of real sidecars."""
+    """Every failure with its trace and every note, then the sum; `more` are the answers of real sidecars."""
     for result in results:
         if not result.passed:
             yield from _failure(result, colors=colors)
+        elif result.note and not quiet:
+            yield f"NOTE  {printable(result.case.place)}  {printable(result.case.name)}: {printable(result.note)}"
     for each in more:
         yield from each.lines(colors=colors)
     if not quiet:
@@ -81,6 +83,7 @@ def _result_document(result: Result, live: Any) -> Document:
         "got": result.got or None,
         "faults": list(result.faults),
         "error": result.error or None,
+        "note": result.note or None,
         "explanation": result.explanation.to_json() if result.explanation is not None and not result.passed else None,
         **({"live": live.to_json()} if live is not None else {}),
     }

@@ -177,7 +177,7 @@ def _custom(verdict: Verdict, whom: Authorizer | NoAuthorizer | None) -> Layer:
         why = whom.why if isinstance(whom, NoAuthorizer) else "no external service is asked about a connection of bytes"
         return Layer("custom", Outcome.DENY, f"by {_named(rule)} (CUSTOM): nobody can be asked, so it is denied: {why}", verdict.status)
     asked = f"the external service {whom.name}" if isinstance(whom, Authorizer) else "an external service"
-    return Layer("custom", Outcome.UNKNOWN, f"{_named(rule)} has {asked} asked, and what it answers is not known here")
+    return Layer("custom", Outcome.UNKNOWN, f"{_named(rule)} asks {asked}, and what it answers is not known here")
 
 
 def _authorization(verdict: Verdict, reason: str, *, http: bool) -> Layer:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hauberk.explain.explanation import Explanation
+from hauberk.explain.explanation import Explanation, Outcome
 from hauberk.explain.question import Question
 
 IMPLICIT = "none"  # as `by`: no rule decides, but what follows from none having matched
@@ -67,3 +67,11 @@ class Result:
     def passed(self) -> bool:
         """It is as expected."""
         return not self.faults and not self.error
+
+    @property
+    def note(self) -> str:
+        """Whose answer, which nobody knows, the verdict takes for granted; empty where there is none."""
+        if self.explanation is None:
+            return ""
+        asked = (layer for answer in self.explanation.answers for layer in answer.layers if layer.name == "custom")
+        return next((each.because for each in asked if each.outcome is Outcome.UNKNOWN), "")

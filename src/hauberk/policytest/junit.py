@@ -36,6 +36,8 @@ def _case(suite: Xml.Element, result: Result, text: str) -> None:
         Xml.SubElement(element, "error", message=_clean(result.error)).text = _clean(text)
     elif result.faults:
         Xml.SubElement(element, "failure", message=_clean("; ".join(result.faults))).text = _clean(text)
+    if result.note:
+        Xml.SubElement(element, "system-out").text = _clean(result.note)
 
 
 def _counts(results: Sequence[Result]) -> dict[str, str]:

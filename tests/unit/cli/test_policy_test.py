@@ -4,6 +4,7 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 from tests.unit.cli.test_explain import FILES
+from tests.unit.explain.meshes import AUTHORIZER, CUSTOM
 
 from hauberk.cli.main import main
 
@@ -29,6 +30,17 @@ def directory(tmp_path: Path) -> Path:
 def test_passing_tests_end_with_0(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", str(directory / "a.test.yaml")]) == 0
     assert "2 of 2 tests passed" in capsys.readouterr().out
+
+
+def test_a_test_that_depends_on_an_external_service_has_a_note(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (directory / "ask.yaml").write_text(f"{AUTHORIZER}---{CUSTOM % 'ask'}")
+    arguments = ["test", str(directory / "a.test.yaml"), "-f", str(directory / "ask.yaml")]
+    assert main(arguments) == 0
+    assert "NOTE" in (told := capsys.readouterr().out)
+    assert "writes: AuthorizationPolicy shop/ask, rule 0 asks the external service ask" in told
+    assert main([*arguments, "-o", "json"]) == 0
+    notes = [each["note"] for each in json.loads(capsys.readouterr().out)["results"]]
+    assert [bool(each) for each in notes] == [False, True]
 
 
 def test_of_a_directory_every_test_is_taken_and_none_for_an_object(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@ import time
 from typing import Any
 from xml.etree import ElementTree as Xml
 
-from tests.unit.explain.meshes import ORDERS, POLICY
+from tests.unit.explain.meshes import AUTHORIZER, CUSTOM, ORDERS, POLICY
 
 from hauberk.api.manifest import parse_manifest
 from hauberk.policytest.case import Result
@@ -64,6 +64,14 @@ def test_verdicts_of_dry_run_policies_are_held_against_their_expectation() -> No
     assert one(GET, "expect: allow, dryRun: deny", ORDERS, POLICY, NEXT).passed
     assert "got deny" in one(GET, "expect: allow, dryRun: {shop/next: allow}", ORDERS, POLICY, NEXT).faults[0]
     assert "no such dry-run policy" in one(GET, "expect: allow, dryRun: {shop/none: deny}", ORDERS, POLICY, NEXT).faults[0]
+
+
+def test_that_a_verdict_takes_an_external_service_s_yes_for_granted_is_noted() -> None:
+    asked = one(POST, "expect: allow", ORDERS, AUTHORIZER, CUSTOM % "ask")
+    assert asked.passed
+    assert asked.note == "AuthorizationPolicy shop/ask, rule 0 asks the external service ask, and what it answers is not known here"
+    assert asked.note in junit([asked], [""])
+    assert one(GET, "expect: allow", ORDERS, AUTHORIZER, CUSTOM % "ask").note == ""
 
 
 def test_a_workload_that_only_a_test_knows_answers_in_that_test_alone() -> None:
