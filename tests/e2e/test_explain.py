@@ -177,6 +177,8 @@ def test_why_a_request_was_refused_is_known_when_its_policy_is_gone_and_all_was_
     assert {each["policy"]: each["matched"] for each in after["policies"]} == {"shop/no-secrets": True, "shop/orders-read": False}
     unmatched = shop.explain("--request-id", "unmatched")
     assert "nearest is AuthorizationPolicy shop/orders-read, rule 0: method is POST; needs [GET]" in unmatched["reason"]
-    assert shop.explain("--request-id", "passed")["decidedBy"] == {"policy": "shop/orders-read", "rule": "0"}
+    passed = shop.explain("--request-id", "passed")
+    assert passed["decidedBy"] == {"policy": "shop/orders-read", "rule": "0"}
+    assert passed["layers"][0]["because"] == "orders.shop:80 led to port 8080 of pod orders"
     then = after["objectsAt"]
     assert shop.explain("--at", then, "--from", "shop/frontend", "--to", "orders.shop", "GET", "/secret/2")["verdict"] == "deny"
