@@ -61,9 +61,17 @@ def _head(answer: Document, painter: _Painter, *, wide: bool) -> Iterator[str]:
     for number, change in enumerate(answer.get("smallestChange") or () if verdict == "deny" or wide else ()):
         first = "smallest change: " if number == 0 else "           …or: "
         yield from painter.wrapped(change, f"   {painter.faint(first)}", 3 + len(first))
-    if tried := answer.get("dryRun"):
+    tried = answer.get("dryRun")
+    if tried and (wide or _would_differ(answer, tried)):
         text = f"with the dry-run policies enforced: {tried['verdict']}{_by(tried)}"
         yield from painter.wrapped(text, f"   {painter.faint('dry run: ')}", 12)
+
+
+def _would_differ(answer: Document, tried: Document) -> bool:
+    """Another verdict, or by another rule."""
+    decided = answer.get("decidedBy") or {}
+    enforced = (answer["verdict"], decided.get("policy"), decided.get("rule"))
+    return enforced != (tried["verdict"], tried.get("policy"), tried.get("rule"))
 
 
 def _by(tried: Document) -> str:

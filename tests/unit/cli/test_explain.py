@@ -105,6 +105,21 @@ def test_who_would_refuse_on_trial_is_told(by: dict[str, str | None], told: str)
     assert told in "\n".join(explain_view.lines(answer, width=100))
 
 
+@pytest.mark.parametrize(
+    ("tried", "told"),
+    [
+        ({"verdict": "allow", "policy": "shop/orders", "rule": "0"}, False),
+        ({"verdict": "allow", "policy": "shop/orders", "rule": "1"}, True),
+        ({"verdict": "deny", "policy": None, "rule": None}, True),
+    ],
+)
+def test_a_trial_is_told_of_where_it_would_differ(tried: dict[str, str | None], told: bool) -> None:
+    decided = {"policy": "shop/orders", "rule": "0"}
+    answer = {"verdict": "allow", "reason": "r", "decidedBy": decided, "layers": [], "workloads": [], "dryRun": tried}
+    assert ("dry run" in "\n".join(explain_view.lines(answer))) is told
+    assert "dry run" in "\n".join(explain_view.lines(answer, wide=True))
+
+
 def test_workloads_that_differ_are_told() -> None:
     workloads = [{"pods": [name], "verdict": verdict, "reason": "r"} for name, verdict in (("a", "deny"), ("b", "allow"))]
     answer = {"verdict": "deny", "reason": "r", "layers": [], "workloads": workloads}
