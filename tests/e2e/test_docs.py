@@ -39,6 +39,7 @@ PAGES = (
     "docs/how-to/spiffe-identities.md",
     "docs/how-to/test-policies-in-ci.md",
     "docs/how-to/try-a-policy-in-dry-run.md",
+    "docs/how-to/why-was-it-denied.md",
 )
 TRIED_BY_ITSELF = "docs/how-to/test-with-a-mesh.md"  # its programs are tests: test_mesh_guide.py
 NEEDS_A_MESH = (
@@ -54,6 +55,7 @@ NEEDS_A_MESH = (
     "docs/how-to/revoke-an-identity.md",
     "docs/how-to/spiffe-identities.md",
     "docs/how-to/try-a-policy-in-dry-run.md",
+    "docs/how-to/why-was-it-denied.md",
 )
 
 
