@@ -63,6 +63,23 @@ spec:
   rules:
   - to: [{operation: {paths: [/secret*]}}]
 """
+OTHERS = """
+apiVersion: policy.hauberk.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {name: once, namespace: shop}
+spec:
+  selector: {matchLabels: {app: orders}}
+  limits: [{name: one, requests: 1, per: hour, match: {paths: [/limited]}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: shop}
+spec:
+  action: CUSTOM
+  provider: {name: nobody}
+  selector: {matchLabels: {app: orders}}
+  rules: [{to: [{operation: {paths: [/asked]}}]}]
+"""
 # Prints the status for each `METHOD PATH ID` of its arguments.
 CALLER = """
 import http.client, sys
@@ -161,6 +178,23 @@ def test_a_caller_without_identity_is_told_that_it_does_not_get_in(shop: Shell) 
 def test_a_service_that_is_not_there_is_said(shop: Shell) -> None:
     with pytest.raises(AssertionError, match="there is no service or pod 'ordrs'"):
         shop.explain("--to", "ordrs.shop", "GET", "/")
+
+
+def test_a_limit_and_an_external_service_that_is_not_there_are_told_after_the_fact(shop: Shell) -> None:
+    shop.run("apply", "-f", "-", "--wait", text=OTHERS)
+    try:
+        assert shop.call("GET /limited first", "GET /limited second", "GET /asked asked") == [404, 429, 403]
+        for name in ("second", "asked"):
+            shop.records(name)
+        assert shop.explain("--request-id", "second")["reason"] == "by RateLimitPolicy shop/once `one` (1 in 3600 s and instance)"
+        predicted = shop.explain("--from", "shop/frontend", "--to", "orders.shop", "GET", "/asked")
+        happened = shop.explain("--request-id", "asked")
+        assert (happened["reason"], happened["decidedBy"]) == (predicted["reason"], predicted["decidedBy"])
+        assert "there is no extension provider nobody" in happened["reason"]
+        refused = [[each["name"] for each in found["layers"] if each["outcome"] == "deny"] for found in (predicted, happened)]
+        assert refused == [["custom"], ["custom"]]
+    finally:
+        shop.run("delete", "-f", "-", "--wait", text=OTHERS)
 
 
 def test_why_a_request_was_refused_is_known_when_its_policy_is_gone_and_all_was_restarted(shop: Shell) -> None:
