@@ -40,6 +40,7 @@ class World:
         self.questions: list[Any] = []
         self.ended: list[Connection] = []
         self.path = path
+        self.happened = asyncio.Event()  # somebody was asked, or the file was written
 
     def connections_rule(self, uid: str) -> str | None:
         return self.rules.get(uid)
@@ -56,6 +57,7 @@ class World:
 
     async def request(self, method: str, path: str, question: Any) -> tuple[int, Any]:
         self.questions.append(question)
+        self.happened.set()
         assert (method, path) == ("POST", "/v1/decisions")
         if self.away:
             self.away -= 1
@@ -78,17 +80,28 @@ class World:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    async def until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
+            self.happened.clear()
+            await self.happened.wait()
+
     async def swept(self, rule: str) -> None:
-        while rule not in (self.path.read_text() if self.path.exists() else ""):  # noqa: ASYNC110 - a file does not tell of its writing
-            await asyncio.sleep(0.002)
+        await self.until(lambda: rule in (self.path.read_text() if self.path.exists() else ""))
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    world, loop, write = World(tmp_path / "connections.json"), asyncio.get_running_loop(), policy_sweep._write
+
+    def write_and_tell(path: Path, swept: dict[str, str]) -> None:
+        write(path, swept)
+        loop.call_soon_threadsafe(world.happened.set)
+
     monkeypatch.setattr(policy_sweep, "SETTLED_SECONDS", 0.0)
     monkeypatch.setattr(policy_sweep, "AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(policy_sweep, "_RETRY", Backoff(first=0.001, limit=0.002))
-    return World(tmp_path / "connections.json")
+    monkeypatch.setattr(policy_sweep, "_write", write_and_tell)
+    return world
 
 
 async def test_what_policy_refuses_now_ends_and_nothing_else(world: World) -> None:
@@ -120,9 +133,12 @@ async def test_an_agent_that_starts_again_does_what_was_left_and_nothing_twice(w
     async with asyncio.timeout(5), world.running():
         await world.swept('"1"')
     asked = len(world.questions)
+    world.pods = (*world.pods, pod("db"))
+    world.rules["db"] = "d1"
+    world.open["db"] = (made("10.0.0.1:1", BOB),)
     async with asyncio.timeout(5), world.running():
-        await asyncio.sleep(0.02)
-        assert len(world.questions) == asked
+        await world.swept('"d1"')  # begun after that of the other pod would have
+    assert {each["pod"] for each in world.questions[asked:]} == {"db"}
     world.refuses, world.rules["web"] = {ALICE}, "2"
     async with asyncio.timeout(5), world.running():
         await world.swept('"2"')
@@ -145,8 +161,7 @@ async def test_a_pod_that_is_gone_is_forgotten_and_holds_nobody_up(world: World)
     world.rules["db"] = "d1"
     world.open["db"] = (made("10.0.0.1:1", ALICE),)
     async with asyncio.timeout(5), world.running():
-        while len(world.questions) < 4:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.001)
+        await world.until(lambda: len(world.questions) >= 4)
         world.pods = world.pods[1:]
         world.away = 0
         await world.swept('"d1"')
