@@ -175,7 +175,7 @@ def test_no_caller_can_say_in_a_header_what_only_a_token_says(house: House, rule
             assert answer.status == 200
             assert [answer.header(name) for name in sorted(written)] == [[]] * len(written)
         # Which programs could take for those.
-        lookalikes = [(name.replace("-", "_"), "root") for name in sorted(written)]
+        lookalikes = tuple((name.replace("-", "_"), "root") for name in sorted(written))
         assert [ask(connection, lookalikes).header(name) for name, _ in lookalikes] == [[]] * len(lookalikes)
         answer = ask(connection, (*FORGED, named))
         assert subject(answer) == "joe"
