@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hauberk.cli import lifecycle, session
 from hauberk.cli.failure import Exit, Failure
 from hauberk.cli.invocation import talk
+from hauberk.kit.environment import environment
 from hauberk.kit.places import RUN_VARIABLE, STATE_VARIABLE, Places
 from hauberk.kit.unix_http import NotReachable, UnixHttp
 from hauberk.policytest.keys import TestKey
@@ -65,26 +65,12 @@ def _mesh(trust_domain: str, *, rootless: bool | None) -> Iterator[Places]:
     directory = Path(tempfile.mkdtemp(prefix="hb-"))
     directory.chmod(0o711)
     try:
-        with _environment({STATE_VARIABLE: f"{directory}/state", RUN_VARIABLE: f"{directory}/run", TRUST_DOMAIN: trust_domain}):
+        with environment({STATE_VARIABLE: f"{directory}/state", RUN_VARIABLE: f"{directory}/run", TRUST_DOMAIN: trust_domain}):
             places = Places(MESH)
             with up.running(places, rootless=rootless, progress=talk):
                 yield places
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 class _Live:

@@ -60,20 +60,9 @@ class Change:
 # --- edits of a rule
 
 
-def admitted(question: Question, facts: Facts, policy: ObjectKey) -> tuple[Question, Edit] | None:
-    """`question`, which fails, so that it holds: with the request's value, or without the values that exclude it."""
-    if question.negated:
-        return _without_met(question, facts, policy)
-    value = _value_for(question, facts)
-    if value is None:
-        return None
-    text, pattern = value
-    return replace(question, patterns=(*question.patterns, pattern)), Edit("add", question.path, text, policy)
-
-
-def excluded(question: Question, facts: Facts, policy: ObjectKey) -> tuple[Question, Edit] | None:
-    """`question`, which holds, so that it fails."""
-    if not question.negated:
+def turned(question: Question, facts: Facts, policy: ObjectKey, *, holds: bool) -> tuple[Question, Edit] | None:
+    """`question`, which does not, so that it holds (or the other way round): with the request's value, or without the one that it meets."""
+    if question.negated is holds:
         return _without_met(question, facts, policy)
     value = _value_for(question, facts)
     if value is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hauberk.api.authorization_rule import Action
-from hauberk.policy.change import Change, Edit, admitted, excluded, requests_meeting, with_question
+from hauberk.policy.change import Change, Edit, requests_meeting, turned, with_question
 from hauberk.policy.facts import Facts
 from hauberk.policy.matching import first_failed, holds, rule_matches
 from hauberk.policy.normalization import normalized_path
@@ -78,7 +78,7 @@ class _Search:
     def _without(self, draft: _Draft, policy: NormalPolicy, rule: NormalRule) -> Iterator[_Draft]:
         current = next(each for each in draft.policies if each.key == policy.key)
         for question in _questions(rule):
-            found = excluded(question, self._facts, policy.key) if holds(question, self._facts) else None
+            found = turned(question, self._facts, policy.key, holds=False) if holds(question, self._facts) else None
             if found is not None and not rule_matches(changed := with_question(rule, question, found[0]), self._facts):
                 yield draft.having(policy, tuple(changed if each is rule else each for each in current.rules), found[1])
         gone = tuple(each for each in current.rules if each is not rule)
@@ -89,7 +89,7 @@ class _Search:
         for policy, rule in self._rules(draft.policies, self._helping):
             changed, edits = rule, []
             for question in _failing(rule, self._facts):
-                found = admitted(question, self._facts, policy.key)
+                found = turned(question, self._facts, policy.key, holds=True)
                 if found is None:
                     break
                 changed = with_question(changed, question, found[0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hauberk.kit.environment import environment
 from hauberk.kit.places import RUN_VARIABLE, STATE_VARIABLE, Places
 from hauberk.kit.unix_http import UnixHttp
 from hauberk.local import up
@@ -54,27 +54,13 @@ def running_mesh(name: str = "test", *, rootless: bool | None = None, settings: 
     directory.chmod(0o711)
     chosen = {**(settings or {}), STATE_VARIABLE: str(directory / "state"), RUN_VARIABLE: str(directory / "run")}
     try:
-        with _environment(chosen):
+        # Kept for the time of the mesh: commands that a test runs with `subprocess` then find this mesh and no other.
+        with environment(chosen):
             places = Places(name)
             with up.running(places, rootless=rootless, wait_seconds=START_SECONDS):
                 yield Mesh(places)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    # Kept for the time of the mesh: commands that a test runs with `subprocess` then find this mesh and no other.
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _apply(document: Mapping[str, Any]) -> dict[str, Any]:

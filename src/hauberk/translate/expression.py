@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from hauberk.kit.groups import grouped
+
 # Envoy reads expressions of up to 100,000 characters; longer questions are asked in parts.
 LONGEST: Final = 60_000
 
@@ -52,17 +54,8 @@ def _search(subject: str, literals: Sequence[str]) -> str:
 
 def parts(texts: Iterable[str], longest: int = LONGEST) -> Iterator[list[str]]:
     """`texts` in as many lists as their length demands."""
-    found: list[str] = []
-    length = 0
-    for text in texts:
-        if found and length + len(text) > longest:
-            yield found
-            found, length = [], 0
-        found.append(text)
-        # Each may get a connective, parentheses, and its share of the comparisons that lead to it.
-        length += len(text) + 10
-    if found:
-        yield found
+    # Each may get a connective, parentheses, and its share of the comparisons that lead to it.
+    return grouped(texts, longest, each=10)
 
 
 def not_(expression: str) -> str:

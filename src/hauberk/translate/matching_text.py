@@ -10,6 +10,7 @@ from typing import Final, assert_never
 
 from xds.type.matcher.v3 import regex_pb2, string_pb2
 
+from hauberk.kit.groups import grouped
 from hauberk.policy.attribute import Kind
 from hauberk.policy.host import host_expression
 from hauberk.policy.pattern import TextPattern, quote
@@ -110,13 +111,4 @@ def has_query(text: str) -> bool:
 
 def parts_of(expressions: Iterable[str]) -> Iterator[list[str]]:
     """`expressions` in groups that are short enough for one."""
-    part: list[str] = []
-    length = 0
-    for each in expressions:
-        if part and length + len(each) > _LONGEST:
-            yield part
-            part, length = [], 0
-        part.append(each)
-        length += len(each) + 1
-    if part:
-        yield part
+    return grouped(expressions, _LONGEST, each=1)

@@ -28,6 +28,7 @@ from xds.type.matcher.v3 import matcher_pb2
 from hauberk.envoy.message import TYPE_PREFIX, ads, any_
 from hauberk.envoy.name import REVOKED, revoked_name
 from hauberk.identity.trust import Revoked
+from hauberk.kit.groups import grouped
 from hauberk.translate.access_log import DECISION_STATE
 from hauberk.translate.connection_state import DENY, PEER, Config, State, after_handshake, state
 from hauberk.translate.encode import encode_resource
@@ -91,16 +92,7 @@ def _overruled(revoked: Revoked) -> Iterator[State]:
 
 def _parts(values: Iterable[str]) -> Iterator[str]:
     """`values` separated by commas, in as many texts as their length demands."""
-    part: list[str] = []
-    length = 0
-    for value in values:
-        if length + len(value) > _LONGEST:
-            yield ",".join(part)
-            part, length = [], 0
-        part.append(value)
-        length += len(value) + 1
-    if part:
-        yield ",".join(part)
+    return (",".join(part) for part in grouped(values, _LONGEST, each=1))
 
 
 def _matcher(revoked: Revoked) -> Matcher:
