@@ -14,14 +14,14 @@ from hauberk.explain.imagine import known_address
 from hauberk.explain.layers import trust_domains
 from hauberk.explain.places import Origins
 from hauberk.explain.question import Question
+from hauberk.explain.rulesets import Rulesets, questions_about
 from hauberk.explain.wording import clause_text, unknown_text
-from hauberk.mesh.snapshot import MeshSnapshot
 from hauberk.policy.attribute import Kind
 from hauberk.policy.facts import Facts
 from hauberk.policy.identifier import RuleId
 from hauberk.policy.normalize import normalize
 from hauberk.policy.request import Peer, Request
-from hauberk.policy.rule import NormalPolicy, NormalRule
+from hauberk.policy.rule import NormalPolicy
 from hauberk.policy.rule import Question as Asking
 from hauberk.policy.trace import FailedClause, PolicyTrace, RuleTrace, trace_policy
 
@@ -33,7 +33,7 @@ _WIDENED = "what it asks about HTTP is left out: this is a connection of bytes"
 class Asked:
     """The request at one workload, as far as the connection got it."""
 
-    snapshot: MeshSnapshot
+    rulesets: Rulesets
     question: Question
     caller: Caller
     target: Target
@@ -75,7 +75,7 @@ class Asked:
     def normal_policies(self) -> tuple[NormalPolicy, ...]:
         """The policies of the workload, as the engine reads them."""
         assert self.target.inbound is not None
-        domains = trust_domains(self.snapshot)
+        domains = trust_domains(self.rulesets.snapshot)
         return tuple(normalize(each, domains) for each in self.target.inbound.policies)
 
 
@@ -110,12 +110,6 @@ def _partly_known(policy: NormalPolicy, facts: Facts, unknown: frozenset[Kind], 
         for rule, each in zip(policy.rules, trace.rules, strict=True)
     )
     return _policy_line(trace, rules, origins)
-
-
-def questions_about(rule: NormalRule, kinds: frozenset[Kind]) -> tuple[Asking, ...]:
-    """The questions of a rule about these kinds, such as those that nobody can answer."""
-    alternatives = (*rule.sources, *rule.operations, rule.conditions)
-    return tuple(each for alternative in alternatives for each in alternative if each.attribute.kind in kinds)
 
 
 def _uncertain(trace: RuleTrace, asked: tuple[Asking, ...], policy: ObjectKey, origins: Origins) -> RuleLine:

@@ -16,6 +16,7 @@ from hauberk.explain.layers import interception_layer, mtls_layer, route_documen
 from hauberk.explain.lookalikes import taken_away
 from hauberk.explain.places import NO_ORIGINS, Origins
 from hauberk.explain.question import Question
+from hauberk.explain.rulesets import Rulesets
 from hauberk.mesh.protocol import Protocol
 from hauberk.mesh.snapshot import MeshSnapshot
 
@@ -25,18 +26,21 @@ LAYERS = ("route", "interception", "mtls", "custom", "jwt", "authorization", "ra
 
 
 def explain(
-    snapshot: MeshSnapshot, question: Question, origins: Origins = NO_ORIGINS, *, now: datetime = EPOCH, trace: bool = True
+    mesh: MeshSnapshot | Rulesets, question: Question, origins: Origins = NO_ORIGINS, *, now: datetime = EPOCH, trace: bool = True
 ) -> Explanation:
     """What becomes of the request at every workload that may answer it; Unanswerable if the question means nobody.
 
     `now` is when tokens are looked at. Without `trace` the answer does not say how every policy fared: for many questions in little time.
+    Who has many asks the same `Rulesets`, which makes ready once what is asked about.
     """
+    rulesets = mesh if isinstance(mesh, Rulesets) else Rulesets(mesh)
+    snapshot = rulesets.snapshot
     caller = resolve_caller(snapshot, question)
     destination = resolve_destination(snapshot, question, caller.namespace)
     http = _is_http(destination.protocol, question)
     if http:
         question = _completed(question, destination)
-    way = _Way(snapshot, question, caller, destination, origins, http, now, trace)
+    way = _Way(rulesets, question, caller, destination, origins, http, now, trace)
     answers = [_answer(way, group) for group in _alike(destination)]
     warnings = tuple(_warnings(way))
     ordered = tuple(sorted(answers, key=lambda each: each.verdict != "deny"))
@@ -70,7 +74,7 @@ def _alike(destination: Destination) -> list[tuple[Target, ...]]:
 class _Way:
     """What is the same for every workload that may answer."""
 
-    snapshot: MeshSnapshot
+    rulesets: Rulesets
     question: Question
     caller: Caller
     destination: Destination
@@ -83,13 +87,13 @@ class _Way:
 def _answer(way: _Way, group: tuple[Target, ...]) -> Answer:
     pods = tuple(each.workload.name for each in group)
     target = group[0] if group else None
-    route = route_layer(way.snapshot, way.destination, target)
+    route = route_layer(way.rulesets.snapshot, way.destination, target)
     if target is None or target.number is None or route.outcome is Outcome.DENY:
         return _refused(pods, (route,))
     interception = interception_layer(way.caller, target)
     if target.inbound is None:
         return _passed(pods, (route, interception))
-    mtls, identity = mtls_layer(way.snapshot, way.caller, target, way.question)
+    mtls, identity = mtls_layer(way.rulesets.snapshot, way.caller, target, way.question)
     if mtls.outcome is Outcome.DENY:
         return _refused(pods, (route, interception, mtls))
     if way.http and (unrouted := unrouted_layer(way.question)):
@@ -99,7 +103,7 @@ def _answer(way: _Way, group: tuple[Target, ...]) -> Answer:
 
 
 def _asked(way: _Way, target: Target, identity: str | None) -> Asked:
-    return Asked(way.snapshot, way.question, way.caller, target, identity, way.origins, way.http, way.now, way.trace)
+    return Asked(way.rulesets, way.question, way.caller, target, identity, way.origins, way.http, way.now, way.trace)
 
 
 def _refused(pods: tuple[str, ...], layers: tuple[Layer, ...]) -> Answer:

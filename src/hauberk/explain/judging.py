@@ -2,85 +2,34 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from hauberk.api.authorization_rule import Action
-from hauberk.api.mesh_config import MeshConfig
-from hauberk.explain.authorization import Asked, decider_of, partly_known_lines, policy_lines, questions_about
+from hauberk.explain.authorization import Asked, decider_of, partly_known_lines, policy_lines
 from hauberk.explain.change import changes_of, distance_of
 from hauberk.explain.explanation import Answer, Layer, Outcome, PolicyLine, Tried
-from hauberk.explain.layers import trust_domains
 from hauberk.explain.limits import limit_layer
 from hauberk.explain.token import token_layer
-from hauberk.mesh.external_authorizer import Authorizer, Authorizers, NoAuthorizer, chosen_authorizer, find_authorizers
-from hauberk.mesh.inbound import Inbound
-from hauberk.mesh.snapshot import MeshSnapshot
-from hauberk.policy.attribute import Kind
-from hauberk.policy.decision import Meshwide, build_ruleset
+from hauberk.mesh.external_authorizer import Authorizer, NoAuthorizer, chosen_authorizer
 from hauberk.policy.facts import Facts, observe
 from hauberk.policy.identifier import RuleId
-from hauberk.policy.ruleset import Paths, Ruleset
+from hauberk.policy.ruleset import Ruleset
 from hauberk.policy.verdict import NO_ALLOW_MATCHED, NO_PROVIDER, Verdict
 
 _MORE_THAN_A_VERDICT: Final = frozenset({Action.CUSTOM, Action.AUDIT})
-_KEPT: Final = 256  # sets of policies that are ready to be asked
-_ADDRESSES: Final = frozenset({Kind.DIRECT_IP, Kind.REMOTE_IP, Kind.DESTINATION_IP})
-_rulesets: OrderedDict[tuple[int, int, int], _Ready] = OrderedDict()
 
 
 def asks_unknown_address(asked: Asked) -> bool:
     """Some policy of the workload is about an address that nobody has told."""
     assert asked.target.inbound is not None
-    return bool(asked.unknown_addresses & _ready(asked.snapshot, asked.target.inbound).addresses)
-
-
-def meshwide(snapshot: MeshSnapshot) -> Meshwide:
-    """What decisions depend on beside policies."""
-    config = snapshot.config
-    return Meshwide(
-        root_namespace=snapshot.settings.root_namespace,
-        domains=trust_domains(snapshot),
-        paths=_paths(config),
-        providers=frozenset(name for name, each in _authorizers(snapshot).items() if isinstance(each, Authorizer)),
-    )
-
-
-def _authorizers(snapshot: MeshSnapshot) -> Authorizers:
-    return find_authorizers(snapshot.config, snapshot.services, snapshot.settings.cluster_domain)
-
-
-def _paths(config: MeshConfig) -> Paths:
-    return Paths(config.path_normalization.normalization, config.hauberk.ambiguous_paths == "ALLOW")
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """Policies ready to be asked, and the addresses that they ask about; `kept` lives as long, so that nothing else has its number."""
-
-    kept: object
-    ruleset: Ruleset
-    addresses: frozenset[Kind]
-
-
-def _ready(snapshot: MeshSnapshot, inbound: Inbound) -> _Ready:
-    """Hundreds of questions are about a few sets of policies."""
-    key = id(inbound.policies), id(inbound.limits), id(snapshot)
-    if key not in _rulesets:
-        ruleset = build_ruleset(inbound.policies, meshwide(snapshot), inbound.limits)
-        asked = (each.attribute.kind for policy in ruleset.policies for rule in policy.rules for each in questions_about(rule, _ADDRESSES))
-        _rulesets[key] = _Ready((inbound.policies, inbound.limits, snapshot), ruleset, frozenset(asked))
-        if len(_rulesets) > _KEPT:
-            _rulesets.popitem(last=False)
-    return _rulesets[key]
+    return bool(asked.unknown_addresses & asked.rulesets.of(asked.target.inbound).addresses)
 
 
 def ruleset_of(asked: Asked) -> Ruleset:
     """The policies of the workload, ready to be asked."""
     assert asked.target.inbound is not None
-    return _ready(asked.snapshot, asked.target.inbound).ruleset
+    return asked.rulesets.of(asked.target.inbound).ruleset
 
 
 def judge(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Answer:
@@ -88,7 +37,7 @@ def judge(asked: Asked, pods: tuple[str, ...], before: tuple[Layer, ...]) -> Ans
     assert asked.target.inbound is not None
     token, claims = token_layer(asked)
     verdict = _verdict(asked, claims)
-    whom = chosen_authorizer(asked.target.inbound.policies, _authorizers(asked.snapshot)) if verdict.custom else None
+    whom = chosen_authorizer(asked.target.inbound.policies, asked.rulesets.authorizers) if verdict.custom else None
     custom = _custom(verdict, whom)
     # An external service is asked before the token is looked at, and whom nobody can ask about is refused there too.
     if custom.outcome is not Outcome.DENY and token.outcome is Outcome.DENY:
@@ -134,7 +83,7 @@ def _verdict(asked: Asked, claims: Mapping[str, Any] | None) -> Verdict:
 
 
 def _facts(asked: Asked, claims: Mapping[str, Any] | None) -> Facts:
-    return observe(asked.request(claims), asked.peer, _paths(asked.snapshot.config).level)
+    return observe(asked.request(claims), asked.peer, ruleset_of(asked).paths.level)
 
 
 def _lines(asked: Asked, verdict: Verdict, claims: Mapping[str, Any] | None) -> tuple[PolicyLine, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from hauberk.api.authorization_rule import Action
-from hauberk.explain.authorization import questions_about
+from hauberk.explain.rulesets import questions_about
 from hauberk.policy.attribute import Kind
 from hauberk.policy.ruleset import Ruleset
 

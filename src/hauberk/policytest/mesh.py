@@ -15,6 +15,7 @@ from hauberk.explain.explanation import Explanation
 from hauberk.explain.imagine import imagined
 from hauberk.explain.places import Origins
 from hauberk.explain.question import DEFAULT_NAMESPACE, Question
+from hauberk.explain.rulesets import Rulesets
 from hauberk.mesh.settings import MeshSettings
 from hauberk.mesh.snapshot import MeshSnapshot, build_snapshot
 
@@ -29,7 +30,7 @@ class TestedMesh:
         self._questions = tuple(questions)
         self._origins = Origins(manifest.origins)
         self._now = now
-        self._enforced: dict[tuple[str, bool], MeshSnapshot] = {}
+        self._enforced: dict[tuple[str, bool], Rulesets] = {}
 
     @cached_property
     def settings(self) -> MeshSettings:
@@ -48,9 +49,13 @@ class TestedMesh:
         return build_snapshot(imagined(self.manifest.objects), None, self.settings)
 
     @cached_property
-    def _with_workloads(self) -> MeshSnapshot:
+    def _rulesets(self) -> Rulesets:
+        return Rulesets(self.snapshot)
+
+    @cached_property
+    def _with_workloads(self) -> Rulesets:
         # Apart: a workload that only a test knows would answer for every Service whose selector it matches, in all other tests too.
-        return build_snapshot(imagined(self.manifest.objects, workloads=self._asked), self.snapshot, self.settings)
+        return Rulesets(build_snapshot(imagined(self.manifest.objects, workloads=self._asked), self.snapshot, self.settings))
 
     @property
     def _asked(self) -> list[tuple[str, Mapping[str, str]]]:
@@ -58,8 +63,8 @@ class TestedMesh:
 
     def explain(self, question: Question, *, trace: bool = True) -> Explanation:
         """The answer of the mesh as it is; without `trace` quicker, and without how every policy fared."""
-        snapshot = self._with_workloads if question.labels else self.snapshot
-        return explain(snapshot, question, self._origins, now=self._now, trace=trace)
+        mesh = self._with_workloads if question.labels else self._rulesets
+        return explain(mesh, question, self._origins, now=self._now, trace=trace)
 
     def explain_enforced(self, question: Question, policy: str) -> Explanation:
         """The answer if the dry-run policy `policy` (NAMESPACE/NAME) were enforced; KeyError if there is no such policy."""
@@ -68,7 +73,8 @@ class TestedMesh:
             found = [self._enforce(each, policy) for each in self.manifest.objects]
             if all(one is other for one, other in zip(found, self.manifest.objects, strict=True)):
                 raise KeyError(policy)
-            self._enforced[key] = build_snapshot(imagined(found, workloads=self._asked if question.labels else ()), None, self.settings)
+            imaginary = imagined(found, workloads=self._asked if question.labels else ())
+            self._enforced[key] = Rulesets(build_snapshot(imaginary, None, self.settings))
         return explain(self._enforced[key], question, self._origins, now=self._now)
 
     @staticmethod
