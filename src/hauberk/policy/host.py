@@ -49,10 +49,11 @@ def host_expression(pattern: TextPattern) -> str:
     if pattern.match == "present":
         return ".+"
     if speaks_of_port(pattern):
-        name, _, port = pattern.text.rpartition(":")
-        text, end, before = rf"{quote(name)}\.?:{quote(port)}", "", ".*"
+        found = _HOST.fullmatch(pattern.text)
+        name, port = (found["name"], found["port"] or "") if found else (pattern.text, "")
+        text, end, before = f"{quote(name)}{_final_dot(name)}:{quote(port)}", "", ".*"
     else:
-        text, end, before = quote(pattern.text), r"\.?(?::.*)?", r"(?:[^:]*|\[[^\]]*)"
+        text, end, before = quote(pattern.text), rf"{_final_dot(pattern.text)}(?::.*)?", r"(?:[^:]*|\[[^\]]*)"
     match pattern.match:
         case "suffix":
             return f"(?i:{before}{text}{end})"
@@ -61,6 +62,11 @@ def host_expression(pattern: TextPattern) -> str:
             return f"(?i:{text}{'[^:].*' if pattern.text.endswith('.') else '.*'})"
         case _:
             return f"(?i:{text}{end})"
+
+
+def _final_dot(name: str) -> str:
+    """One dot more than `name` does not count; behind a dot there must be one that is not counted."""
+    return r"\." if name.endswith(".") else r"\.?"
 
 
 def _without_dot(name: str) -> str:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hauberk.policy.host import host_expression, host_matches, parse_host
@@ -48,6 +48,9 @@ def test_a_port_is_no_end_of_a_name() -> None:
     assert not matches("*80", "a:80")
 
 
+@example("..", ".")
+@example("a..", "a..")
+@example("a..:8", "a..:8")
 @given(VALUES, HOSTS)
 def test_the_expression_says_what_the_engine_says(value: str, sent: str) -> None:
     pattern = parse_host(value)
