@@ -53,7 +53,7 @@ def host_expression(pattern: TextPattern) -> str:
         name, port = (found["name"], found["port"] or "") if found else (pattern.text, "")
         text, end, before = f"{quote(name)}{_final_dot(name)}:{quote(port)}", "", ".*"
     else:
-        text, end, before = quote(pattern.text), rf"{_final_dot(pattern.text)}(?::.*)?", r"(?:[^:]*|\[[^\]]*)"
+        text, end, before = quote(pattern.text), rf"{_final_dot(pattern.text)}(?::.*)?", _before(pattern.text)
     match pattern.match:
         case "suffix":
             return f"(?i:{before}{text}{end})"
@@ -62,6 +62,11 @@ def host_expression(pattern: TextPattern) -> str:
             return f"(?i:{text}{'[^:].*' if pattern.text.endswith('.') else '.*'})"
         case _:
             return f"(?i:{text}{end})"
+
+
+def _before(end: str) -> str:
+    """What a name that ends so may begin with; colons are of a name in brackets only."""
+    return r"\[[^\]]*" if end.endswith("]") else r"(?:[^:\[][^:]*)?"
 
 
 def _final_dot(name: str) -> str:

@@ -49,6 +49,8 @@ def test_a_port_is_no_end_of_a_name() -> None:
 
 
 @example("..", ".")
+@example("*a", "[a:]")
+@example("*1]", "[::1]:8")
 @example("a..", "a..")
 @example("a..:8", "a..:8")
 @given(VALUES, HOSTS)
