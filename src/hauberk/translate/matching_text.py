@@ -17,8 +17,8 @@ from hauberk.policy.pattern import TextPattern, quote
 
 Text = string_pb2.StringMatcher
 
-# Expressions are bounded in length by Envoy: many values are asked in several.
-_LONGEST: Final = 16_000
+# Envoy bounds expressions by what they are compiled to, at most one step for each byte: many values are asked in several.
+_LONGEST: Final = 16_000  # bytes
 # What may follow a path: a query may hold any byte.
 _QUERY: Final = r"(?:[?#]\C*)?"
 

@@ -127,6 +127,12 @@ def test_many_values_are_asked_in_expressions_that_envoy_can_take() -> None:
         assert not counts(match, path=path, authority=hosts[1500], x_t=value)
 
 
+def test_what_counts_of_an_expression_is_its_bytes() -> None:
+    made = said(RATE_LIMIT, policy("web", {"match": {"paths": [f"/{number}/{'é𝄞' * 2000}" for number in range(9)]}}))
+    (asked,) = (action.header_value_match for action in made.rate_limits[0].actions[1:])
+    assert [len(each.string_match.safe_regex.regex.encode()) <= 17_000 for each in asked.headers] == [True] * 9
+
+
 def test_any_value_of_a_header_is_an_empty_one_as_well() -> None:
     assert counts({"headers": [{"name": "x-t", "values": ["a", "*"]}]}, x_t="")
     assert not counts({"headers": [{"name": "x-t", "values": ["a", "*"]}]})
