@@ -13,6 +13,7 @@ from hauberk.api.header_name import header_fault
 from hauberk.api.name import subdomain_fault
 
 MOST_PROVIDERS = 64
+LONGEST_HEADER = 8192  # of those that are added; Envoy takes 16 KiB, in which a % is two
 LARGEST_BODY = 10 * 1024 * 1024  # held in the proxy's memory while the service thinks
 SHORTEST_TIMEOUT: Final = timedelta(milliseconds=1)
 LONGEST_TIMEOUT: Final = timedelta(minutes=10)
@@ -81,6 +82,10 @@ def _check_http(at: Location, service: EnvoyExtAuthzHttp) -> Iterator[Finding]:
         here: Location = (*at, "includeAdditionalHeadersInCheck", name)
         if fault := header_fault(name):
             yield Finding("HBK0110", here, f"{name!r:.200} is no name of a header: it {fault}")
+        elif name.lower() == "host":
+            yield Finding("HBK0110", here, f"{name} cannot be set: the service is asked by its own name")
+        if len(value.encode()) > LONGEST_HEADER:
+            yield Finding("HBK0110", here, f"the value has {len(value.encode()):,} bytes; at most {LONGEST_HEADER:,} are allowed")
         if not value.isprintable():
             yield Finding("HBK0110", here, "the value holds a character that cannot be seen")
 

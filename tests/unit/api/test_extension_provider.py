@@ -66,6 +66,8 @@ def test_providers_of_other_kinds_are_named_in_a_warning() -> None:
         (http("headersToUpstreamOnAllow: ['a b']"), "HBK0110", 0),
         (http("includeRequestBodyInCheck: {}"), "HBK0107", "maxRequestBytes"),
         (http("includeRequestBodyInCheck: {maxRequestBytes: 99999999}"), "HBK0107", "maxRequestBytes"),
+        (http("includeAdditionalHeadersInCheck: {Host: a}"), "HBK0110", "Host"),
+        (http(f"includeAdditionalHeadersInCheck: {{x-a: {'a' * 8193}}}"), "HBK0110", "x-a"),
         (http("port2: 5"), "HBK0103", "port2"),
         ("{name: a, envoyExtAuthzGrpc: {service: 'a b', port: 1}}", "HBK0110", "service"),
         ("{name: a, envoyExtAuthzGrpc: {port: 1}}", "HBK0105", "service"),
