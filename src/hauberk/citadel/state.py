@@ -17,6 +17,7 @@ from typing import Final, Self
 
 from hauberk.kit.durable import NotKept
 
+PATIENCE = 1.0  # seconds for which a file in use is waited for: who ends may still be writing
 APPLICATION_ID: Final = 0x48424B32  # "HBK2": another file is never mistaken for this one
 
 Value = str | int | bytes | None
@@ -67,7 +68,7 @@ class State:
             # Before SQLite makes it with the mode of the process's umask.
             path.touch(mode=0o600)
             path.chmod(0o600)
-            connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
             try:
                 _prepare(path, connection, tables)
             except BaseException:

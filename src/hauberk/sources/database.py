@@ -29,6 +29,8 @@ INSERT INTO marks VALUES ('revision', 0), ('compacted', 0);
 WRITE = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 MARK = "UPDATE marks SET revision = ? WHERE name = ?"
 
+PATIENCE = 1.0  # seconds for which a file in use is waited for: who ends may still be writing
+
 
 class Database:
     """One open file. Used by one thread at a time."""
@@ -36,7 +38,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         with _telling(path, opening=True):
-            self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+            self._connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
             try:
                 self._history = HistoryTable(self._connection)
                 self._prepare()

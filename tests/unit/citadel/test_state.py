@@ -73,7 +73,8 @@ def test_a_table_of_a_later_hauberk_is_left_alone(tmp_path: Path) -> None:
     assert refused.value.hint == "use the Hauberk that wrote it"
 
 
-def test_a_second_control_plane_is_refused(tmp_path: Path) -> None:
+def test_a_second_control_plane_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hauberk.citadel.state.PATIENCE", 0.01)
     state = State.open(tmp_path / "db", [NOTES])
     with pytest.raises(StateUnusable, match="another control plane"):
         State.open(tmp_path / "db", [NOTES])

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.identity.conftest import NOW, Authorities
 
@@ -171,6 +171,7 @@ def test_two_different_keys_of_one_kid_are_refused() -> None:
         parse(same, {**same, **other})
 
 
+@settings(max_examples=60)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda each: st.lists(each) | st.dictionaries(st.text(), each)))
 def test_whatever_stands_in_keys_is_read_or_refused_and_never_fails(value: object) -> None:
     for document in (value, {"keys": value}, {"keys": [{"kty": "EC", "use": "x509-svid", "x5c": value}]}):

@@ -223,7 +223,8 @@ async def test_a_caller_who_gives_up_does_not_part_memory_from_file(store: Store
     assert [entry.object.metadata.name for entry in store._database.entries()] == names
 
 
-async def test_there_is_one_writer(store: Store, tmp_path: Path) -> None:
+async def test_there_is_one_writer(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hauberk.sources.database.PATIENCE", 0.01)
     await store.commit([Put(object=config_map("a"))])
     with pytest.raises(StoreBusy, match="another control plane"):
         Store(tmp_path / "objects.db")

@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.workloads.makers import NOW, deployment, pod
 
@@ -119,6 +119,7 @@ class World:
         self.pods = [each if each.status.ready or not next(flips, True) else pod(each.metadata.name, age=0) for each in self.pods]
 
 
+@settings(max_examples=60)
 @given(replicas=st.integers(1, 12), surge=st.sampled_from(["25%", 0, 1, "100%"]), gap=st.sampled_from(["25%", 0, 1]), data=st.data())
 def test_a_rollout_never_goes_below_what_must_serve_nor_above_what_may_be_and_always_ends(
     replicas: int, surge: int | str, gap: int | str, data: st.DataObject
