@@ -117,7 +117,7 @@ def test_the_sidecar_says_what_the_table_says(house: House, rules: str, outputs:
     differences = []
     with house.having(*authentications(rules, outputs=outputs)):
         for number, case in enumerate(CASES):
-            if case.rules == rules:
+            if case.rules == rules and not case.brief:
                 path = f"/{rules}/{outputs}/{number}{case.query}"
                 # A connection each: a request that is too large takes its connection with it.
                 with house.client.connect(VIP, 80) as connection:

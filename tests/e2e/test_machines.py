@@ -253,7 +253,7 @@ def test_a_token_is_good_once_in_time_for_its_node_and_as_it_was_made(site: Site
 
 def events(site: Site) -> str:
     """The ledger of identities."""
-    return "".join(path.read_text() for path in site.mesh.places.audit.glob("*"))
+    return "".join(path.read_text() for path in (site.mesh.places.audit / "records").iterdir())
 
 
 # --- what a machine may not
