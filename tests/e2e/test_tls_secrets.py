@@ -42,8 +42,9 @@ class Calls:
         return converse(self.client.connect(VIP, port)) == b"heard hello"
 
     def last_caller(self) -> str:
-        """Who called last, as the server's sidecar saw it."""
-        return str([record for record in self.server.records() if record["k"] == "t"][-1]["pi"])
+        """Who called last, as the server's sidecar saw it; empty as long as it has written of nobody."""
+        callers = [str(record["pi"]) for record in self.server.records() if record["k"] == "t"]
+        return callers[-1] if callers else ""
 
     def tell(self, pod: RigPod, resources: Iterable[Resource]) -> None:
         """From now on its agent serves these secrets, and its Envoy has them."""

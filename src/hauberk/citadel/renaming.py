@@ -64,14 +64,15 @@ class Renaming:
             others = tuple(name for name in (trust.trust_domain, *trust.aliases) if name != trust_domain)
             return replace(trust, trust_domain=trust_domain, aliases=others)
 
-        trust = await self._ground.publication.publish(change, write_name(trust_domain, now, self._ground.state))
-        self._adopted = trust.sequence
-        self._citadel.authorities.trust_domain = trust_domain
-        _log.info("trust domain renamed", trust_domain=trust_domain, former=former)
+        # Written down first: killed in between, it would have happened and nobody could say so.
         event = Event(
             time=now, kind=EventKind.TRUST_DOMAIN_RENAMED, subject=trust_domain, outcome="adopted", by=by, evidence={"former": former}
         )
         await self._ground.audit(event)
+        trust = await self._ground.publication.publish(change, write_name(trust_domain, now, self._ground.state))
+        self._adopted = trust.sequence
+        self._citadel.authorities.trust_domain = trust_domain
+        _log.info("trust domain renamed", trust_domain=trust_domain, former=former)
         await self.settle()
 
     async def settle(self) -> None:

@@ -139,7 +139,7 @@ async def _serve(store: Store, served: ServedCitadel, places: Places, settings: 
         store=store,
         rules=Rules(node=settings.node, trust_domain=served.citadel.trust_domain, joined=served.nodes.joined, naming=naming.fault),
         version=__version__,
-        pilot=ServedPilot(pilot, keys),
+        pilot=ServedPilot(pilot, keys, lambda: served.ground.names),
         issuers=ServedIssuers(keys),
         names=NamesTable(store),
         ca=ServedAuthority(store, served.citadel),

@@ -1,7 +1,7 @@
 """Pilot as the API sees it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -22,9 +22,11 @@ Resources = tuple[Resource, ...]
 class ServedPilot:
     """Pilot's answers in the API's shapes."""
 
-    def __init__(self, pilot: Pilot, keys: KeyRing) -> None:
+    def __init__(self, pilot: Pilot, keys: KeyRing, names: Callable[[], Sequence[str]] = tuple) -> None:
+        """`names`: every trust domain that was ever the mesh's own."""
         self._pilot = pilot
         self._keys = keys
+        self._names = names
 
     @property
     def ready(self) -> bool:
@@ -61,7 +63,7 @@ class ServedPilot:
     def judge(self, pod: ObjectKey, connections: Sequence[dict[str, Any]]) -> Sequence[bool] | None:
         """For each of the open `connections` to `pod` whether it may go on; None while there is no policy to go by."""
         snapshot = self._pilot.snapshot
-        return None if snapshot is None else judge(snapshot, pod, [_open_connection(**each) for each in connections])
+        return None if snapshot is None else judge(snapshot, pod, [_open_connection(**each) for each in connections], self._names())
 
 
 def _open_connection(

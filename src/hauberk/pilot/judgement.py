@@ -55,22 +55,28 @@ class OpenConnection:
     request: UpgradedRequest | None = None
 
 
-def judge(snapshot: MeshSnapshot, pod: ObjectKey, connections: Sequence[OpenConnection]) -> tuple[bool, ...]:
-    """For each of `connections` to `pod` whether it may go on."""
+def judge(snapshot: MeshSnapshot, pod: ObjectKey, connections: Sequence[OpenConnection], former: Sequence[str] = ()) -> tuple[bool, ...]:
+    """For each of `connections` to `pod` whether it may go on.
+
+    `former`: trust domains that were the mesh's own. Who connected under one of them is who he was: that the mesh has another name by
+    now is no policy that tightens.
+    """
     inbound, workload = snapshot.inbound.get(pod), snapshot.workloads.get(pod)
     if inbound is None or workload is None:
         return (True,) * len(connections)
-    asked = _Asked(snapshot, inbound, Workload(namespace=pod.namespace, labels=workload.labels))
+    asked = _Asked(snapshot, inbound, Workload(namespace=pod.namespace, labels=workload.labels), former)
     return tuple(map(asked.may_go_on, connections))
 
 
 class _Asked:
     """The policies and modes of one workload."""
 
-    def __init__(self, snapshot: MeshSnapshot, inbound: Inbound, workload: Workload) -> None:
+    def __init__(self, snapshot: MeshSnapshot, inbound: Inbound, workload: Workload, former: Sequence[str]) -> None:
         config, root = snapshot.config, snapshot.settings.root_namespace
+        foreign = snapshot.settings.foreign_trust_domains
+        names = (*config.trust_domain_aliases, *(name for name in former if name not in foreign))
         self._inbound = inbound
-        self._domains = TrustDomains(config.trust_domain, config.trust_domain_aliases, snapshot.settings.foreign_trust_domains)
+        self._domains = TrustDomains(config.trust_domain, names, foreign)
         self._policies = select_policies(workload, inbound.policies, root_namespace=root)
         # Paths have been normalized by the sidecar.
         self._paths = Paths("NONE", config.hauberk.ambiguous_paths == "ALLOW")

@@ -34,6 +34,14 @@ def test_policies_are_asked_as_for_a_new_connection() -> None:
     assert judged(policy("http", "ALLOW", alice | {"to": [{"operation": {"methods": ["GET"]}}]})) == [False, False, False]
 
 
+def test_who_connected_under_a_former_name_of_the_mesh_is_who_he_was() -> None:
+    allowed = policy("known", "ALLOW", {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/alice"]}}]})
+    snapshot = build_snapshot([service("web", {"name": "tcp", "port": 9000}), pod("web-1", app="web", ip="10.0.0.9"), allowed], None)
+    asked = [OpenConnection(identity="spiffe://old.example/ns/shop/sa/alice", address="10.0.0.1", destination="10.0.0.9", port=9000)]
+    assert judge(snapshot, key("Pod", "web-1"), asked) == (False,)
+    assert judge(snapshot, key("Pod", "web-1"), asked, ("old.example", "cluster.local")) == (True,)
+
+
 def test_strict_takes_nobody_without_mutual_tls() -> None:
     assert judged(mtls("all", "STRICT")) == [True, True, False]
     assert judged(mtls("all", "STRICT"), port=1) == [True, True, False]
